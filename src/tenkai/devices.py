@@ -1,0 +1,97 @@
+"""Where programs run: host devices and the compilation cache. Only `configure` sets global flags."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from .errors import InputError
+
+AXIS = "device"
+
+
+def device_count() -> int:
+    """Number of devices of JAX's default backend; starts the backend."""
+    return jax.device_count()
+
+
+@functools.cache
+def _mesh(devices: tuple[jax.Device, ...]) -> Mesh:
+    return Mesh(np.array(devices), (AXIS,))
+
+
+def mesh() -> Mesh:
+    """All devices of the default backend along one axis, `AXIS`; starts the backend."""
+    return _mesh(tuple(jax.devices()))
+
+
+def configure(*, devices: int | None = None, cache: Path | str | bool | None = None) -> None:
+    """Set JAX's process-wide options; the command line does this, a program may.
+
+    ``devices``: CPU devices of this process, one per core is a good number; only before JAX has
+    started. ``cache``: folder for compiled programs (True: the user's cache folder, False: none).
+    Raises `InputError` when JAX already runs with another number of devices.
+    """
+    if devices is not None:
+        _set_devices(devices)
+    if cache is not None:
+        _set_cache(cache)
+
+
+def _set_devices(devices: int) -> None:
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
+        raise InputError(
+            "devices",
+            expected="a number of CPU devices, at least 1",
+            got=repr(devices),
+            do="pass 1",
+        )
+    try:
+        jax.config.update("jax_num_cpu_devices", devices)
+    except RuntimeError as error:  # the backend runs; harmless where it already has that many
+        running = len(jax.devices("cpu"))
+        if running != devices:
+            raise InputError(
+                "devices",
+                expected=f"{running}, with which JAX has already started",
+                got=str(devices),
+                do="call configure before the first array, or set JAX_NUM_CPU_DEVICES",
+            ) from error
+
+
+def _set_cache(cache: Path | str | bool) -> None:
+    if cache is False:
+        jax.config.update("jax_compilation_cache_dir", None)
+        return
+    folder = default_cache() if cache is True else Path(cache)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cache folder {folder}",
+            expected="a folder that can be made",
+            got=str(error),
+            do="pass another folder, or cache=False",
+        ) from error
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # The default of one second skips the small programs, of which there are many; with XLA's own
+    # caches the folder's path would become part of the key.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+
+
+def default_cache() -> Path:
+    """The folder for compiled programs where this platform keeps caches."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return base / "tenkai" / "xla"

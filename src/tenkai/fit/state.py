@@ -1,0 +1,171 @@
+"""What a run knows between two chunks, and the decisions taken at the end of an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import PyTree
+
+from .program import Carry, Tally
+
+RATE_AFTER_ROLLBACK = 0.5
+ROLLBACKS = 3  # in a row, before a member is given up
+_JITTER = 0.1
+
+
+class State(NamedTuple):
+    """Everything a run needs to go on with the same bits; never changed in place.
+
+    `good` is the (model, optimiser state) at the end of the last healthy interval, `best` the
+    model with the best validation. Arrays of members have a leading axis; so do the counts here,
+    with one entry where there are no members.
+    """
+
+    carry: Carry
+    good: tuple[PyTree, PyTree]
+    best: PyTree
+    best_value: np.ndarray
+    since: np.ndarray  # intervals without improvement
+    rollbacks: np.ndarray  # in a row
+    alive: np.ndarray
+    loss: np.ndarray  # mean over the last interval with a finite step
+    snapshots: tuple[PyTree, ...]
+
+    @classmethod
+    def first(cls, carry: Carry) -> State:
+        walker = carry.walker
+        rate = np.atleast_1d(np.asarray(walker.rate))
+        count = len(rate)
+        return cls(
+            carry,
+            (walker.model, walker.opt),
+            walker.model,
+            np.full(count, np.inf),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.int64),
+            np.ones(count, bool),
+            np.full(count, np.nan),
+            (),
+        )
+
+
+def mix(mask: np.ndarray, new: PyTree, old: PyTree) -> PyTree:
+    """Per member: `new` where the mask is true. References where all agree, else on the host."""
+    if mask.all():
+        return new
+    if not mask.any():
+        return old
+
+    def leaf(a: Any, b: Any) -> np.ndarray:
+        a, b = np.asarray(a), np.asarray(b)
+        return np.where(mask.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(leaf, new, old)
+
+
+def judge(state: State, tally: Tally, events: list[str]) -> tuple[State, bool]:
+    """Accept healthy members, roll back broken ones, give up hopeless ones.
+
+    Healthy: the last step was finite and most were. Returns whether the carry changed.
+    """
+    tally = Tally(*(np.atleast_1d(np.asarray(x)) for x in tally))
+    healthy = (tally.ok & (tally.bad <= tally.good)) & state.alive
+    broken = (tally.bad > tally.good) & state.alive
+    loss = np.where(tally.good > 0, tally.loss / np.maximum(tally.good, 1), state.loss)
+    # A member without any finite step since the start cannot be saved by a lower rate.
+    hopeless = broken & ((state.rollbacks + 1 > ROLLBACKS) | np.isnan(loss))
+    walker = state.carry.walker
+    good = mix(healthy, (walker.model, walker.opt), state.good)
+    state = state._replace(
+        good=good,
+        loss=loss,
+        rollbacks=np.where(healthy, 0, state.rollbacks + broken),
+        alive=state.alive & ~hopeless,
+    )
+    if not broken.any():
+        return state, False
+    for i in np.flatnonzero(broken):
+        steps = f"{tally.bad[i]} of {tally.bad[i] + tally.good[i]} steps not finite"
+        fate = "given up" if hopeless[i] else "rolled back, rate halved"
+        events.append(f"{_name(i, len(broken))}{steps}: {fate}")
+    model, opt = mix(broken, good, (walker.model, walker.opt))
+    rate = np.asarray(walker.rate)
+    rate = np.where(broken.reshape(rate.shape), rate * RATE_AFTER_ROLLBACK, rate)
+    walker = walker._replace(model=model, opt=opt, rate=rate.astype(walker.rate.dtype))
+    return state._replace(carry=Carry(state.carry.step, walker)), True
+
+
+def _name(member: int, count: int) -> str:
+    return f"member {member}: " if count > 1 else ""
+
+
+def replace_dead(state: State, value: np.ndarray, count: int, events: list[str]) -> State:
+    """Every dead member becomes a perturbed copy of the best of the `count` real ones.
+
+    The perturbation is random in direction and a tenth of the distance between the two, so that
+    what all members share (scaling, say) stays shared.
+    """
+    able = np.where(state.alive & np.isfinite(value), value, np.inf)[:count]
+    if state.alive.all() or not np.isfinite(able).any():
+        return state
+    donor = int(np.argmin(able))
+    dead = ~state.alive
+    walker = jax.tree.map(np.asarray, state.carry.walker)
+    for i in np.flatnonzero(dead):
+        seed = [*np.asarray(walker.key[i]).tolist(), int(state.carry.step)]
+        rng = np.random.default_rng(seed)
+
+        def perturb(x: np.ndarray, i: int = i, rng: Any = rng) -> np.ndarray:
+            x = x.copy()
+            if jnp.issubdtype(x.dtype, jnp.inexact):
+                gap = x[i] - x[donor]
+                noise = rng.standard_normal(gap.shape).astype(x.dtype)
+                x[i] = x[donor] + _JITTER * noise * np.where(np.isfinite(gap), gap, 0)
+            return x
+
+        def copy(x: np.ndarray, i: int = i) -> np.ndarray:
+            x = x.copy()
+            x[i] = x[donor]
+            return x
+
+        walker = walker._replace(
+            model=jax.tree.map(perturb, walker.model),
+            opt=jax.tree.map(copy, walker.opt),
+            rate=copy(walker.rate),
+        )
+        if i < count:
+            events.append(f"member {i}: replaced by a perturbed copy of member {donor}")
+    return state._replace(
+        carry=Carry(state.carry.step, walker),
+        good=mix(dead, (walker.model, walker.opt), state.good),
+        best=mix(dead, walker.model, state.best),
+        best_value=np.where(dead, np.inf, state.best_value),
+        since=np.where(dead, 0, state.since),
+        rollbacks=np.where(dead, 0, state.rollbacks),
+        loss=np.where(dead, state.loss[donor], state.loss),
+        alive=np.ones_like(state.alive),
+    )
+
+
+def improve(state: State, model: PyTree, value: np.ndarray) -> State:
+    """Keep the best model by validation, per member."""
+    better = (value < state.best_value) & state.alive
+    return state._replace(
+        best=mix(better, model, state.best),
+        best_value=np.where(better, value, state.best_value),
+        since=np.where(better, 0, state.since + 1),
+    )
+
+
+def learning_rate(opt: PyTree, rate: np.ndarray, alive: Sequence[bool]) -> float | None:
+    """The rate of `optax.inject_hyperparams` times the factor left by rollbacks, if there is one."""
+    found = [value for _, value in optax.tree_utils.tree_get_all_with_path(opt, "learning_rate")]
+    if len(found) != 1:
+        return None
+    rates = np.atleast_1d(np.asarray(found[0]) * np.asarray(rate))
+    return float(np.mean(rates[np.asarray(alive)])) if np.any(alive) else None
