@@ -1,0 +1,25 @@
+"""Pictures and pages of what was learned: matplotlib axes, network diagrams, the HTML report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import panels as panels  # registers the picture of a whole estimator
+from .axes import plot
+from .page import html
+from .verdict import verdict
+
+if TYPE_CHECKING:
+    from .diagram import Diagram
+
+__all__ = ["diagram", "html", "plot", "verdict"]
+
+
+def diagram(model: Any, *, members: int = 1) -> Diagram:
+    """The network as a picture: layers, shapes and parameter counts.
+
+    `members` > 1 says that every array has a leading axis of that many members.
+    """
+    from .diagram import draw  # imports JAX, which a picture of a record does without
+
+    return draw(model, members)

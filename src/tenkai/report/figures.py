@@ -1,0 +1,194 @@
+"""Findings as plotly figures: plain dictionaries of data and layout.
+
+Building them by hand is faster than plotly's validated classes and needs no import. Every text
+from the data is escaped: plotly reads a subset of HTML in labels.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from ..records import Fit, HeldOut
+from .axes import name_of, number, running
+from .findings import Findings, Shown
+from .flow import Plane
+from .fonts import PAGE_FAMILY
+from .palette import AHEAD, FLOW, INK, LEARNED, QUIET, RULE, colour, faint
+
+Figure = dict[str, Any]
+HEIGHT = 300
+_QUANTILES = 400  # points of a Q-Q plot; more are not seen
+
+
+def _axis(title: str, **more: Any) -> dict[str, Any]:
+    return {
+        "title": {"text": escape(title), "standoff": 8},
+        "gridcolor": RULE,
+        "zeroline": False,
+        "linecolor": QUIET,
+        "automargin": True,
+        **more,
+    }
+
+
+def _figure(traces: list[dict], x: dict, y: dict, **layout: Any) -> Figure:
+    family = f'system-ui, -apple-system, "Segoe UI", Roboto, "{PAGE_FAMILY}", sans-serif'
+    base = {
+        "height": HEIGHT,
+        "margin": {"l": 56, "r": 12, "t": 34, "b": 44},
+        "font": {"family": family, "size": 13, "color": INK},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "xaxis": x,
+        "yaxis": y,
+    }
+    return {"data": traces, "layout": base | layout}
+
+
+def _line(x: Any, y: Any, shade: str, name: str = "", **more: Any) -> dict[str, Any]:
+    line = {"color": shade, "width": 2} | more.pop("line", {})
+    shown = {"name": escape(name), "showlegend": bool(name)}
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "line": line} | shown | more
+
+
+def _dots(x: Any, y: Any, shade: str, name: str = "", size: float = 5) -> dict[str, Any]:
+    shown = {"name": escape(name), "showlegend": bool(name)}
+    marker = {"color": shade, "size": size}
+    return {"type": "scatter", "mode": "markers", "x": x, "y": y, "marker": marker} | shown
+
+
+def _band(x: np.ndarray, lower: np.ndarray, upper: np.ndarray, shade: str) -> dict[str, Any]:
+    """One closed outline: it needs no other trace to fill to."""
+    return {
+        "type": "scatter",
+        "mode": "none",
+        "x": np.concatenate([x, x[::-1]]),
+        "y": np.concatenate([lower, upper[::-1]]),
+        "fill": "toself",
+        "fillcolor": faint(shade),
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def over_time(findings: Findings, variable: int) -> Figure:
+    """Data, learned path and forecast of one variable, with their intervals."""
+    alone = len(findings.series) == 1
+    traces: list[dict] = []
+    for k, series in enumerate(findings.series):
+        shades = (LEARNED, AHEAD, INK) if alone else (colour(k),) * 3
+        names = ("learned", "forecast", "observed") if alone else (series.id, "", "")
+        traces += _one_series(series, variable, shades, names)
+    x, y = _axis(findings.time_name), _axis(findings.label(variable))
+    return _figure(traces, x, y)
+
+
+def _one_series(series: Shown, i: int, shades: tuple, names: tuple) -> list[dict]:
+    path, forecast = series.path, series.forecast
+    traces = []
+    if path.lower is not None and path.upper is not None:
+        traces.append(_band(path.time, path.lower[:, i], path.upper[:, i], shades[0]))
+    traces.append(_line(path.time, path.values[:, i], shades[0], names[0]))
+    if forecast is not None:
+        lower, upper = forecast.lower[:, i], forecast.upper[:, i]
+        traces.append(_band(forecast.time, lower, upper, shades[1]))
+        dash = {"dash": "dash"}
+        traces.append(_line(forecast.time, forecast.mean[:, i], shades[1], names[1], line=dash))
+    traces.append(_dots(series.time, series.observed[:, i], shades[2], names[2]))
+    return traces
+
+
+def held_out(held: HeldOut, variable: int) -> Figure:
+    """The forecast of the held-out end against what was observed there."""
+    traces: list[dict] = []
+    for k, (forecast, observed) in enumerate(zip(held.forecasts, held.observed, strict=True)):
+        first = k == 0
+        lower, upper = forecast.lower[:, variable], forecast.upper[:, variable]
+        traces.append(_band(forecast.time, lower, upper, AHEAD))
+        mean, dash = forecast.mean[:, variable], {"dash": "dash"}
+        traces.append(_line(forecast.time, mean, AHEAD, "forecast" * first, line=dash))
+        traces.append(_dots(forecast.time, observed[:, variable], INK, "held out" * first))
+    first = held.forecasts[0]
+    return _figure(traces, _axis(first.time_name), _axis(name_of(first, variable)))
+
+
+def phase(findings: Findings, plane: Plane) -> Figure:
+    """The learned vector field of two variables, the observations and the learned path in it."""
+    i, j = (findings.names.index(name) for name in plane.names)
+    alone = len(findings.series) == 1
+    traces = [_flow(plane)]
+    for k, series in enumerate(findings.series):
+        line, dots = (LEARNED, INK) if alone else (colour(k), colour(k))
+        name = "learned path" if alone else series.id
+        traces.append(_line(series.path.values[:, i], series.path.values[:, j], line, name))
+        label = "observed" if alone else ""
+        traces.append(_dots(series.observed[:, i], series.observed[:, j], dots, label))
+    x = _axis(findings.label(i), range=[plane.x[0], plane.x[-1]], showgrid=False)
+    y = _axis(findings.label(j), range=[plane.y[0], plane.y[-1]], showgrid=False)
+    return _figure(traces, x, y, height=int(1.4 * HEIGHT))
+
+
+def _flow(plane: Plane) -> dict[str, Any]:
+    """All streamlets as one trace, parted by gaps."""
+    gap = np.full((1, 2), np.nan)
+    pieces = [np.concatenate([line, gap]) for line in plane.streamlets()] or [gap]
+    points = np.concatenate(pieces)
+    line = {"width": 1}
+    return _line(points[:, 0], points[:, 1], FLOW, "vector field", line=line, hoverinfo="skip")
+
+
+def loss(fit: Fit) -> Figure:
+    """Loss over the steps of all stages, on a log scale; events as thin lines."""
+    rows = running(fit)
+    traces, marks = [], []
+    for k, stage in enumerate(dict.fromkeys(r["stage"] for r in rows)):
+        mine = [r for r in rows if r["stage"] == stage]
+        steps = [r["total"] for r in mine]
+        losses, validation = (np.array([number(r, key) for r in mine]) for key in ("loss", "validation"))
+        traces.append(_line(steps, losses, colour(k), str(stage)))
+        if np.isfinite(validation).any():
+            dotted = {"dash": "dot", "width": 1.5}
+            name = f"{stage}, validation"
+            traces.append(_line(steps, validation, colour(k), name, line=dotted))
+    for r in rows:
+        if r.get("event"):
+            marks.append({"x0": r["total"], "x1": r["total"], "y0": 0, "y1": 1, "yref": "paper"})
+    line = {"color": FLOW, "width": 1}
+    shapes = [{"type": "line", "layer": "below", "line": line} | m for m in marks]
+    y = _axis("loss", type="log", exponentformat="power", dtick=1)
+    return _figure(traces, _axis("optimiser step"), y, shapes=shapes)
+
+
+def residuals(findings: Findings) -> Figure:
+    """Standardised residuals over time."""
+    deviations, time = findings.deviations(), np.concatenate([s.time for s in findings.series])
+    traces = [
+        _dots(time, deviations[:, i], colour(i), name) for i, name in enumerate(findings.names)
+    ]
+    zero = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0}
+    shapes = [zero | {"line": {"color": QUIET, "width": 1}}]
+    y = _axis("residual (standard deviations)")
+    return _figure(traces, _axis(findings.time_name), y, shapes=shapes)
+
+
+def quantiles(findings: Findings) -> Figure:
+    """Quantiles of the residuals against those of a normal distribution."""
+    deviations = findings.deviations()
+    traces, reach = [], 2.0
+    for i, name in enumerate(findings.names):
+        values = np.sort(deviations[np.isfinite(deviations[:, i]), i])
+        count = min(len(values), _QUANTILES)
+        level = (np.arange(count) + 0.5) / max(count, 1)
+        normal = [NormalDist().inv_cdf(p) for p in level]
+        sample = np.quantile(values, level) if count else values
+        reach = max([reach, *np.abs(normal[-1:]), *np.abs(sample[[0, -1]])])
+        traces.append(_dots(normal, sample, colour(i), name))
+    ends = [-reach, reach]
+    traces.insert(0, _line(ends, ends, QUIET, line={"width": 1}, hoverinfo="skip"))
+    return _figure(traces, _axis("normal quantile"), _axis("residual quantile"))

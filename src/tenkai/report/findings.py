@@ -1,0 +1,144 @@
+"""What a report shows about a learned system of dynamics, computed once for every kind of picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from ..records import Discretisation, Fit, Forecast, HeldOut, Path
+from .flow import Plane, plane
+
+SHOWN = 6  # series in one picture: more are not told apart
+_PLANES = 6
+_SMOOTH = 240  # points of a drawn curve
+
+
+@runtime_checkable
+class Dynamics(Protocol):
+    """A fitted estimator of trajectories, by what it can do.
+
+    It also has `data_`, `model_`, `fit_`, `held_out_`, `discretisation_`, `coverage_`, `seconds_`.
+    """
+
+    def reconstruct(self, t: Any = None, series: Any = None, coverage: float = 0.9) -> Any: ...
+    def forecast(self, horizon: Any = None, **options: Any) -> Any: ...
+    def simulate(self, y0: Any, t: Any, u: Any = None) -> Path: ...
+    def derivative(self, y: Any, t: Any = None, u: Any = None) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One series: its observations at `time` (raw) and the learned path, fine and at them."""
+
+    id: str
+    time: np.ndarray
+    observed: np.ndarray
+    at_observed: np.ndarray
+    path: Path
+    forecast: Forecast | None = None
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """Observed minus learned, (time, dim), NaN where nothing was observed."""
+        return self.observed - self.at_observed
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Everything that the figure and the page show; times and values in the user's units."""
+
+    kind: str
+    names: tuple[str, ...]
+    units: dict[str, str]
+    time_name: str
+    series: tuple[Shown, ...]
+    total_series: int
+    observations: int
+    planes: tuple[Plane, ...]
+    score: float
+    fit: Fit
+    held_out: HeldOut | None
+    discretisation: Discretisation | None
+    coverage: dict[str, Any] | None
+    seconds: dict[str, float]
+    settings: dict[str, Any]
+    notes: tuple[str, ...]
+    model: Any = field(repr=False)
+    members: int = 1
+
+    def label(self, variable: int) -> str:
+        """Name of a variable with its unit."""
+        unit = self.units.get(self.names[variable], "")
+        return f"{self.names[variable]} ({unit})" if unit else self.names[variable]
+
+    def deviations(self) -> np.ndarray:
+        """Standardised residuals of the shown series, (time, dim)."""
+        residuals = np.concatenate([s.residuals for s in self.series])
+        spread = np.nanstd(residuals, axis=0)
+        return residuals / np.where(spread > 0, spread, 1.0)
+
+
+def gather(estimator: Any, forecasts: Any = None) -> Findings:
+    """Ask a fitted estimator for everything a report shows; `forecasts` where they exist already."""
+    data = estimator.data_
+    if forecasts is None:
+        forecasts = estimator.forecast()
+    by_id = {f.series: f for f in (forecasts if isinstance(forecasts, list) else [forecasts])}
+    shown = tuple(_show(estimator, s, by_id.get(s.id)) for s in list(data)[:SHOWN])
+    model, members = estimator.model_, getattr(estimator, "members", None) or 1
+    return Findings(
+        kind=type(estimator).__name__,
+        names=tuple(data.names),
+        units=dict(data.units),
+        time_name=data.time_name,
+        series=shown,
+        total_series=len(data),
+        observations=int(sum(np.isfinite(s.x).sum() for s in data)),
+        planes=_planes(estimator, np.concatenate([s.observed for s in shown])),
+        score=float(estimator.score()),
+        fit=estimator.fit_,
+        held_out=estimator.held_out_,
+        discretisation=estimator.discretisation_,
+        coverage=estimator.coverage_,
+        seconds=dict(estimator.seconds_),
+        settings=dict(estimator.get_params()),
+        notes=tuple(data.notes),
+        model=model,
+        members=members,
+    )
+
+
+def _show(estimator: Any, series: Any, forecast: Forecast | None) -> Shown:
+    """The learned path at the observations and between them, from one call."""
+    clock = estimator.data_.clock
+    fine = np.linspace(series.t[0], series.t[-1], _SMOOTH)
+    moments = np.union1d(fine, series.t)
+    path = estimator.reconstruct(clock.decode(moments), series=series.id)
+    rows = np.searchsorted(moments, series.t)
+    return Shown(
+        id=series.id,
+        time=np.asarray(clock.decode(series.t)),
+        observed=series.x,
+        at_observed=np.asarray(path)[rows],
+        path=path,
+        forecast=forecast,
+    )
+
+
+def _planes(estimator: Any, points: np.ndarray) -> tuple[Plane, ...]:
+    """The learned field in every pair of variables, the first few."""
+    data = estimator.data_
+    dim = points.shape[1]
+    inputs = [s.u for s in data if s.u is not None]
+    u = np.nanmean(np.concatenate(inputs), axis=0) if inputs else None
+    middle = data.clock.decode(np.array([np.mean([s.t.mean() for s in data])]))[0]
+
+    def derivative(y: np.ndarray) -> np.ndarray:
+        held = None if u is None else np.tile(u, (len(y), 1))
+        return estimator.derivative(y, t=middle, u=held)
+
+    pairs = list(combinations(range(dim), 2))[:_PLANES]
+    return tuple(plane(derivative, points, pair, tuple(data.names)) for pair in pairs)

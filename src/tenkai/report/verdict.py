@@ -1,0 +1,92 @@
+"""The result in words and numbers: what the command line prints and the page's first lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+from ..records import HeldOut
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One answer: a label, its number, and the sentence that says what the number means."""
+
+    label: str
+    value: str
+    sentence: str
+
+
+def verdict(estimator: Any) -> tuple[Verdict, Verdict]:
+    """How good the forecast is and how far its intervals can be trusted."""
+    return forecast_verdict(estimator.held_out_), interval_verdict(
+        estimator.held_out_, estimator.coverage_
+    )
+
+
+def forecast_verdict(held: HeldOut | None) -> Verdict:
+    """The error on a held-out end beside the best of the naive forecasts."""
+    if held is None:
+        sentence = "Forecast: not measured, the series are too short to hold out an end."
+        return Verdict("Forecast error", "not measured", sentence)
+    name, naive = held.best_naive
+    if held.error < naive:
+        comparison = f"{naive / held.error:.2g} times better than"
+    else:
+        comparison = "no better than"
+    sentence = (
+        f"Forecast: error {held.error:.2g} standard deviations on a held-out end, {comparison} "
+        f"the best naive forecast ({name}, {naive:.2g})."
+    )
+    return Verdict("Forecast error", f"{held.error:.2g} vs {naive:.2g}", sentence)
+
+
+def interval_verdict(held: HeldOut | None, coverage: dict[str, Any] | None) -> Verdict:
+    """How many left-out points lie inside the intervals, with their number."""
+    counts = measured(held, coverage)
+    if not counts:
+        sentence = "Intervals: not measured, too few points to leave some out."
+        return Verdict("Interval coverage", "not measured", sentence)
+    parts = [
+        f"{c.inside} of {c.points} {c.what} ({c.share:.0%}) inside the {c.nominal:.0%} interval"
+        for c in counts
+    ]
+    first = counts[0]
+    return Verdict(
+        "Interval coverage", f"{first.inside} of {first.points}", f"Intervals: {'; '.join(parts)}."
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measured coverage: `inside` of `points` observations lie in the `nominal` interval."""
+
+    what: str
+    inside: int
+    points: int
+    nominal: float
+
+    @property
+    def share(self) -> float:
+        """The measured share."""
+        return self.inside / self.points
+
+    def uncertainty(self, level: float = 0.95) -> tuple[float, float]:
+        """The binomial interval of the share (Wilson 1927)."""
+        z = NormalDist().inv_cdf(0.5 + level / 2)
+        n, p = self.points, self.share
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def measured(held: HeldOut | None, coverage: dict[str, Any] | None) -> list[Measured]:
+    """The coverages that were measured, on points that training did not see."""
+    found = []
+    if coverage and coverage["points"]:
+        inside, points = int(coverage["inside"]), int(coverage["points"])
+        found.append(Measured("left-out points", inside, points, coverage["nominal"]))
+    if held is not None and held.points:
+        found.append(Measured("held-out forecasts", held.inside, held.points, held.nominal))
+    return found
