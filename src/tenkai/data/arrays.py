@@ -75,7 +75,7 @@ def _matrix(values: Any, name: str) -> np.ndarray:
     """Float64 (time, k) of (time,) or (time, k); masked entries are NaN."""
     try:
         if isinstance(values, np.ma.MaskedArray):
-            values = values.astype(np.float64).filled(np.nan)
+            values = np.ma.filled(values.astype(np.float64), np.nan)
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(name, expected="numbers", got=str(error), do="convert it first") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -87,28 +87,33 @@ class Clock:
         return length
 
     def _length(self, value: Any, start: float) -> float:
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            pass
+        if not isinstance(value, np.timedelta64):  # float() of one drops its unit
+            try:
+                return float(value)
+            except (TypeError, ValueError):
+                pass
         if self.kind == "date":
-            import pandas as pd
-
             try:
-                return pd.Timedelta(value) / pd.Timedelta(days=1)
+                return self._offset(value, start)
             except (TypeError, ValueError):
                 pass
-            try:
-                begin = pd.Timestamp(self.decode(start)[()])
-                return (begin + pd.tseries.frequencies.to_offset(value) - begin) / pd.Timedelta(
-                    days=1
-                )
-            except (TypeError, ValueError):
-                pass
-        expected = (
-            'a number of days or an offset such as "10D"' if self.kind == "date" else "a number"
+        raise InputError(
+            "horizon",
+            expected='a number of days, or such as "10D"' if self.kind == "date" else "a number",
+            got=repr(value),
+            do="mend the horizon",
         )
-        raise InputError("horizon", expected=expected, got=repr(value), do="mend the horizon")
+
+    def _offset(self, value: Any, start: float) -> float:
+        import pandas as pd
+        from pandas.tseries.frequencies import to_offset
+
+        try:
+            length = pd.Timedelta(value)
+        except ValueError:
+            begin = pd.Timestamp(self.decode(start).item())
+            length = begin + cast("Any", to_offset(value)) - begin
+        return cast("pd.Timedelta", length).total_seconds() / 86_400
 
 
 def clock_of(raw: Any) -> Clock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -19,13 +19,19 @@ Where = Callable[[int], str]
 MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none", "-")
 
 
+def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
+    """One column; names are unique by now, so it is a Series."""
+    return cast("pd.Series", frame[name])
+
+
 def numbers(frame: pd.DataFrame, names: Sequence[str], where: Where) -> np.ndarray:
     """Float64 (rows, len(names)), NaN = missing; `InputError` for the first cell of text."""
     out = np.empty((len(frame), len(names)))
     for j, name in enumerate(names):
-        out[:, j], bad = as_numbers(frame[name])
+        column = column_of(frame, name)
+        out[:, j], bad = as_numbers(column)
         if bad.any():
-            raise not_numbers(frame[name], bad, where)
+            raise not_numbers(column, bad, where)
     return out
 
 
@@ -39,18 +45,16 @@ def as_numbers(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     if kind in "mMc":
         return np.full(len(column), np.nan), column.notna().to_numpy()
     column = column.astype(object)
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    values = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
     return values, np.isnan(values) & ~is_missing(column)
 
 
 def is_missing(column: pd.Series) -> np.ndarray:
     """Empty cells and the usual words for them."""
-    missing = column.isna().to_numpy()
-    if column.dtype.kind != "O":
-        return missing
-    text = column[~missing].astype(str).str.strip().str.lower()
-    missing = missing.copy()
-    missing[~missing] = text.isin(MISSING).to_numpy()
+    missing = np.array(column.isna())
+    if column.dtype.kind == "O":
+        words = column.iloc[~missing].astype(str).str.strip().str.lower()
+        missing[~missing] = words.isin(MISSING)
     return missing
 
 
@@ -96,10 +100,10 @@ def codes(column: pd.Series, where: Where) -> tuple[np.ndarray, tuple[str, ...]]
     import pandas as pd
 
     code, labels = pd.factorize(column)
-    stripped, unique = pd.factorize(np.array([str(v).strip() for v in labels], dtype=object))
-    missing = (code < 0) | np.append(np.array([not str(v) for v in unique], bool), True)[
-        np.append(stripped, -1)[code]
-    ]
+    text = np.array([str(label).strip() for label in labels], dtype=object)
+    again, unique = pd.factorize(text)
+    code = np.append(again, -1)[code]  # -1, missing, picks the -1 appended
+    missing = (code < 0) | np.isin(code, np.flatnonzero(unique == ""))
     if missing.any():
         raise InputError(
             f"column {str(column.name)!r}",
@@ -107,7 +111,7 @@ def codes(column: pd.Series, where: Where) -> tuple[np.ndarray, tuple[str, ...]]
             got=f"nothing in {where(int(np.flatnonzero(missing)[0]))}",
             do="fill it in or remove the row",
         )
-    return stripped[code], tuple(unique)
+    return code, tuple(unique)
 
 
 def _first(column: pd.Series, bad: np.ndarray) -> tuple[int, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from .assemble import Labels, Rows, assemble, check_times, static_of
-from .columns import Where, as_numbers, codes, not_numbers, numbers, times
+from .columns import Where, as_numbers, codes, column_of, not_numbers, numbers, times
 from .pivot import pivot
 from .trajectories import Hold, Trajectories
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TIME_NAMES = ("time", "t", "date", "year", "timestamp")
+_NO_NAME = re.compile(r"(Unnamed: \d+)?")  # a written index, not a variable
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,6 @@ class Roles:
     static: tuple[str, ...] = ()
     variable: str | None = None
     value: str | None = None
-
-    @property
-    def long(self) -> bool:
-        """One row per value, not one per time."""
-        return self.variable is not None
 
 
 def from_frame(
@@ -52,7 +49,6 @@ def from_frame(
     units: dict[str, str] | None = None,
     learn: bool = True,
     where: Where = lambda row: f"row {row} (the first is 0)",
-    notes: tuple[str, ...] = (),
 ) -> Trajectories:
     """See `read_trajectories`; `where` says in words where a row of the table stands."""
     if hold not in ("linear", "previous"):
@@ -63,29 +59,25 @@ def from_frame(
         _tuple(static) or (), variable, value,
     )  # fmt: skip
     _check_roles(frame, roles)
-    kept = np.flatnonzero(frame.notna().to_numpy().any(axis=1))
-    if not kept.size:
-        raise InputError("data", expected="rows of values", got="none", do="check the source")
-    if len(kept) < len(frame):  # rows of nothing but separators, as spreadsheets write them
-        frame, place = frame.iloc[kept], where
-        where = lambda row: place(int(kept[row]))  # noqa: E731
-    clock, t = times(frame[roles.time], where)
+    frame, where = _without_blank(frame, where)
+    clock, t = times(column_of(frame, roles.time), where)
     check_times(t, roles.time, where)
     if series is None:
         code, ids = np.zeros(len(t), dtype=int), ("0",)
     else:
-        code, ids = codes(frame[series], where)
+        code, ids = codes(column_of(frame, series), where)
     columns = tuple(n for n in roles.inputs if n in frame.columns)
     u = numbers(frame, columns, where)
     fixed = static_of(numbers(frame, roles.static, where), code, ids, roles.static, where)
     labels = Labels((), roles.inputs, roles.static, units or {}, roles.time, clock, hold)
+    notes: tuple[str, ...] = ()
     if variable is not None and value is not None:
         rows = Rows(code, ids, t, numbers(frame, [value], where), u, fixed, where)
-        rows, labels = pivot(rows, frame[variable], labels, targets=roles.targets, columns=columns)
+        said = column_of(frame, variable)
+        rows, labels = pivot(rows, said, labels, targets=roles.targets, columns=columns)
     else:
-        names, x, more = _targets(frame, roles, where)
+        names, x, notes = _targets(frame, roles, where)
         rows, labels = Rows(code, ids, t, x, u, fixed, where), replace(labels, names=names)
-        notes += more
     return assemble(rows, labels, learn=learn, notes=notes)
 
 
@@ -116,11 +108,14 @@ def _time_column(frame: pd.DataFrame) -> str:
 
 
 def _tuple(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    return (names,) if isinstance(names, str) else None if names is None else tuple(names)
+    if names is None:
+        return None
+    return (names,) if isinstance(names, str) else tuple(str(n) for n in names)
 
 
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(repr(n) for n in list(names)[:12]) + ", ..." * (len(names) > 12)
+def _list(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(repr(n) for n in names[:12]) + ", ..." * (len(names) > 12)
 
 
 def _check_roles(frame: pd.DataFrame, roles: Roles) -> None:
@@ -131,22 +126,34 @@ def _check_roles(frame: pd.DataFrame, roles: Roles) -> None:
             got="one of them",
             do="name the column of names and the column of numbers",
         )
-    used = [roles.time, roles.series, *roles.static, roles.variable, roles.value]
-    if not roles.long:  # in a long table targets and inputs are entries of the variable column
-        used += [*(roles.targets or ()), *roles.inputs]
-    used = [name for name in used if name is not None]
-    for name in used:
-        if name not in frame.columns:
+    columns = [roles.time, roles.series, roles.variable, roles.value, *roles.static]
+    entries = [*(roles.targets or ()), *roles.inputs]
+    named = [name for name in [*columns, *entries] if name is not None]
+    for name in named:
+        if named.count(name) > 1:
+            raise InputError(
+                f"column {name!r}", expected="one role", got="two", do="name it only once"
+            )
+    if roles.variable is None:  # in a long table they are entries of the variable column
+        columns += entries
+    for name in columns:
+        if name is not None and name not in frame.columns:
             raise InputError(
                 f"column {name!r}",
                 expected=f"one of the columns {_list(frame.columns)}",
                 got="no such column",
                 do="check the name",
             )
-        if used.count(name) > 1:
-            raise InputError(
-                f"column {name!r}", expected="one role", got="two", do="name it only once"
-            )
+
+
+def _without_blank(frame: pd.DataFrame, where: Where) -> tuple[pd.DataFrame, Where]:
+    """Leave out rows of nothing but separators, as spreadsheets write them."""
+    kept = np.flatnonzero(frame.notna().to_numpy().any(axis=1))
+    if not kept.size:
+        raise InputError("data", expected="rows of values", got="none", do="check the source")
+    if len(kept) == len(frame):
+        return frame, where
+    return frame.iloc[kept], lambda row: where(int(kept[row]))
 
 
 def _targets(
@@ -160,15 +167,13 @@ def _targets(
     for name in frame.columns:
         if name in taken:
             continue
-        values, bad = as_numbers(frame[name])
-        if (
-            name.strip() == ""
-            or frame[name].dtype.kind == "b"
-            or (bad.any() and _no_number(values))
-        ):
+        column = column_of(frame, name)
+        values, bad = as_numbers(column)
+        text = bad.any() and np.isnan(values).all()
+        if text or column.dtype.kind == "b" or _NO_NAME.fullmatch(name):
             ignored.append(name)
         elif bad.any():
-            raise not_numbers(frame[name], bad, where)
+            raise not_numbers(column, bad, where)
         else:
             names.append(name)
             columns.append(values)
@@ -179,9 +184,7 @@ def _targets(
             got=f"the columns {_list(frame.columns)}",
             do="check the delimiter, or name the columns with targets=",
         )
-    notes = (f"ignored columns that are not numbers: {_list(ignored)}",) if ignored else ()
+    notes = (
+        (f"columns left out, not numbers or without a name: {_list(ignored)}",) if ignored else ()
+    )
     return tuple(names), np.stack(columns, axis=1), notes
-
-
-def _no_number(values: np.ndarray) -> bool:
-    return bool(np.isnan(values).all())

@@ -17,8 +17,8 @@ from .trajectories import Trajectories
 class System:
     """``dy/dt = rhs(t, y, **parameters)`` from `y0` over `span`, in NumPy.
 
-    `solution` ``(t (time, 1), y0 (dim,)) -> (time, dim)`` is the closed form where there is one, needed
-    where `rhs` is singular. `times` are the times at which the source observes the system.
+    `solution` ``(t (time, 1), y0 (dim,)) -> (time, dim)`` is the closed form where there is one,
+    needed where `rhs` is singular. `times` are those at which the source observes the system.
     """
 
     name: str
