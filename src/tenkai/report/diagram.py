@@ -15,7 +15,7 @@ from ..fields import MLP, Linear, NeuralField, Sum
 from .fonts import PAGE_FAMILY
 from .palette import INK, LEARNED, QUIET
 
-_LETTER, _LINE, _PAD, _GAP = 7.0, 17.0, 10.0, 30.0
+_LETTER, _LINE, _PAD, _GAP = 7.6, 17.0, 10.0, 30.0
 _LINES = 8
 
 

@@ -150,7 +150,9 @@ def loss(fit: Fit) -> Figure:
     for k, stage in enumerate(dict.fromkeys(r["stage"] for r in rows)):
         mine = [r for r in rows if r["stage"] == stage]
         steps = [r["total"] for r in mine]
-        losses, validation = (np.array([number(r, key) for r in mine]) for key in ("loss", "validation"))
+        losses, validation = (
+            np.array([number(r, key) for r in mine]) for key in ("loss", "validation")
+        )
         traces.append(_line(steps, losses, colour(k), str(stage)))
         if np.isfinite(validation).any():
             dotted = {"dash": "dot", "width": 1.5}
@@ -173,7 +175,7 @@ def residuals(findings: Findings) -> Figure:
     ]
     zero = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0}
     shapes = [zero | {"line": {"color": QUIET, "width": 1}}]
-    y = _axis("residual (standard deviations)")
+    y = _axis("residual (sd)")
     return _figure(traces, _axis(findings.time_name), y, shapes=shapes)
 
 

@@ -1,4 +1,4 @@
-"""What a report shows about a learned system of dynamics, computed once for every kind of picture."""
+"""What a report shows about learned dynamics, computed once for every kind of picture."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Findings:
 
 
 def gather(estimator: Any, forecasts: Any = None) -> Findings:
-    """Ask a fitted estimator for everything a report shows; `forecasts` where they exist already."""
+    """Everything a report shows of a fitted estimator; `forecasts` where they exist already."""
     data = estimator.data_
     if forecasts is None:
         forecasts = estimator.forecast()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import date
 from html import escape
 from importlib.resources import files
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..storage import write_atomic
 from . import figures
 from .findings import Findings, gather
 from .fonts import font_face
@@ -20,8 +20,11 @@ from .sections import sections
 
 _START = """
 const figures = JSON.parse(document.getElementById("figures").textContent);
-const options = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"]};
-for (const [id, figure] of Object.entries(figures)) Plotly.newPlot(id, figure.data, figure.layout, options);
+const touch = window.matchMedia("(pointer: coarse)").matches;
+for (const [id, figure] of Object.entries(figures)) {
+  if (touch) figure.layout.dragmode = false;
+  Plotly.newPlot(id, figure.data, figure.layout, {responsive: true, displayModeBar: false});
+}
 const fit = () => { for (const id of Object.keys(figures)) Plotly.Plots.resize(id); };
 window.matchMedia("print").addEventListener("change", fit);
 """
@@ -35,9 +38,8 @@ def html(estimator: Any, path: str | Path, *, title: str = "", forecasts: Any = 
     """
     path = Path(path)
     text = render(gather(estimator, forecasts), title)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+
+    write_atomic(path, text.encode())
     return path
 
 
@@ -49,7 +51,7 @@ def render(findings: Findings, title: str = "") -> str:
     drawn: dict[str, figures.Figure] = {}
     body = sections(findings, heading, drawn)
     data = _inert(json.dumps(drawn, default=_plain, ensure_ascii=False, allow_nan=False))
-    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    style = files("tenkai.report").joinpath("page.css").read_text(encoding="utf-8")
     made = f"Made by tenkai {__version__} on {date.today().isoformat()}."
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -52,8 +52,8 @@ def _section(title: str, *body: str, note: str = "") -> str:
     return f"<section><h2>{escape(title)}</h2>{hint}{''.join(body)}</section>"
 
 
-def _plots(items: Iterable[str], two: bool = False) -> str:
-    return f'<div class="plots{" two" if two else ""}">{"".join(items)}</div>'
+def _plots(items: Iterable[str], look: str = "") -> str:
+    return f'<div class="{f"plots {look}".strip()}">{"".join(items)}</div>'
 
 
 def _table(head: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> str:
@@ -76,7 +76,7 @@ def _bars(rows: Iterable[tuple[str, float, str]], ours: str = "") -> str:
             f"<tr{look}><td>{escape(name)}</td><td>{escape(text)}</td>"
             f'<td class="bar"><span style="width:{share:.1f}%"></span></td></tr>'
         )
-    return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
+    return f'<div class="scroll"><table class="bars">{"".join(lines)}</table></div>'
 
 
 def _opening(f: Findings, heading: str) -> str:
@@ -88,7 +88,8 @@ def _opening(f: Findings, heading: str) -> str:
     lines = [status.message]
     lines += [f"Cause: {status.cause}."] if status.cause else []
     lines += [f"What to do: {status.remedy}."] if status.remedy else []
-    told = "".join(f"<p>{escape(line)}</p>" for line in (*lines, *status.notes))
+    told = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    told += "".join(f'<p class="note">{escape(note)}</p>' for note in status.notes)
     look = "status" if status.ok else "status bad"
     return (
         f'<header><h1>{escape(heading)}</h1><p class="lead">{escape(lead)}</p>'
@@ -157,7 +158,7 @@ def _held_out(f: Findings, page: _Page) -> str:
     label = '<p class="note">Root mean square error in standard deviations of each variable.</p>'
     return _section(
         "Forecast of a held-out end",
-        _plots(items, two=True),
+        _plots(items, "two"),
         label,
         _bars(errors, ours="learned"),
         note=note,
@@ -167,11 +168,16 @@ def _held_out(f: Findings, page: _Page) -> str:
 def _portrait(f: Findings, page: _Page) -> str:
     if not f.planes:
         return ""
-    items = [page.place(figures.phase(f, p), f"vector field of {' and '.join(p.names)}") for p in f.planes]
+    items = [
+        page.place(figures.phase(f, p), f"vector field of {' and '.join(p.names)}")
+        for p in f.planes
+    ]
     note = "Arrows show where the learned equation moves the state; their length means nothing."
     if len(f.names) > 2:
         note += " The other variables stay at their medians."
-    return _section("Phase portrait", _plots(items, two=len(items) > 1), note=note)
+    return _section(
+        "Phase portrait", _plots(items, "two" if len(items) > 1 else "narrow"), note=note
+    )
 
 
 def _residuals(f: Findings, page: _Page) -> str:
@@ -180,7 +186,7 @@ def _residuals(f: Findings, page: _Page) -> str:
         page.place(figures.quantiles(f), "quantiles of the residuals"),
     ]
     note = "Observed minus learned. A pattern over time is structure that the equation misses."
-    return _section("Residuals", _plots(items, two=True), note=note)
+    return _section("Residuals", _plots(items, "two"), note=note)
 
 
 def _coverage(f: Findings) -> str:
@@ -199,7 +205,7 @@ def _coverage(f: Findings) -> str:
         )
         texts = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         rows.append(f"<tr>{texts}<td>{_strip(c)}</td></tr>")
-    heads = ("measured on", "inside", "share", "95 % binomial interval", "nominal", "")
+    heads = ("measured on", "inside", "share", "95% binomial interval", "nominal", "")
     head = "".join(f"<th>{h}</th>" for h in heads)
     table = f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
     note = "How many points that training did not see lie inside the intervals."
