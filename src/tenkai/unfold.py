@@ -43,7 +43,6 @@ class Tableau:
     """An explicit Runge-Kutta method as data (Butcher 1964).
 
     ``k[i] = f(t + c[i] h, y + h sum_j a[i][j] k[j])`` and ``y + h sum_i b[i] k[i]``.
-    ``b_error`` holds the weights of the embedded error estimate, where the method has one.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Tableau:
     a: tuple[tuple[float, ...], ...]
     b: tuple[float, ...]
     c: tuple[float, ...]
-    b_error: tuple[float, ...] | None = None
 
     @property
     def stages(self) -> int:
@@ -163,7 +161,10 @@ class RecomputeStep:
 
 @dataclass(frozen=True)
 class Segments:
-    """Keep one state per segment (sqrt(N) of them unless told) and recompute each segment."""
+    """Keep one state per segment (sqrt(N) of them unless told) and recompute each segment.
+
+    Inside the segment being recomputed one state per step is kept (Chen et al. 2016).
+    """
 
     count: int | None = None
 
@@ -184,7 +185,8 @@ def unfold(
     """Run ``s[k+1] = step(s[k], x[k])`` and return the last state and ``keep`` of every new one.
 
     ``xs`` has a leading axis of length N on every leaf. ``memory`` says what the backward pass
-    keeps: bytes N·(inside of step), N·(stages), N·(state) or sqrt(N)·(state).
+    keeps: bytes N·(inside of step), N·(stages), N·(state) or 2 sqrt(N)·(state). `keep` adds its
+    own N values; ``keep=lambda s: None`` wants only the end.
     """
     if isinstance(memory, Segments):
         return _unfold_segments(step, state, xs, keep, memory, unroll)
@@ -200,17 +202,26 @@ def unfold(
     return lax.scan(body, state, xs, unroll=unroll)
 
 
-def _unfold_segments(step, state, xs, keep, memory: Segments, unroll):
+def _unfold_segments(
+    step: Step,
+    state: State,
+    xs: PyTree,
+    keep: Callable[[State], Any],
+    memory: Segments,
+    unroll: int,
+) -> tuple[State, Any]:
     n = jax.tree.leaves(xs)[0].shape[0]
-    count = max(1, min(n, memory.count or math.isqrt(max(n, 1))))
+    count = max(1, min(n, memory.count or math.isqrt(n)))
     length = n // count
 
-    def run(s, x):
-        return unfold(step, s, x, keep=keep, memory=Store(), unroll=unroll)
+    def run(s: State, x: PyTree) -> tuple[State, Any]:
+        return unfold(step, s, x, keep=keep, memory=RecomputeStep(), unroll=unroll)
 
+    run = jax.checkpoint(run, prevent_cse=False)
     head = jax.tree.map(lambda x: x[: count * length].reshape(count, length, *x.shape[1:]), xs)
-    tail = jax.tree.map(lambda x: x[count * length :], xs)
-    state, kept = lax.scan(jax.checkpoint(run, prevent_cse=False), state, head)
+    state, kept = lax.scan(run, state, head)
     kept = jax.tree.map(lambda k: k.reshape(count * length, *k.shape[2:]), kept)
-    state, rest = jax.checkpoint(run, prevent_cse=False)(state, tail)
+    if count * length == n:
+        return state, kept
+    state, rest = run(state, jax.tree.map(lambda x: x[count * length :], xs))
     return state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), kept, rest)

@@ -43,6 +43,7 @@ def adaptive(
         controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
     if u is not None:
         field = Driven(field, Sampled(ts, u, hold))
+    if u is not None and isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
         jumps = ts[1:-1] if hold == "previous" else None
         bends = ts[1:-1] if hold == "linear" else None
         controller = diffrax.ClipStepSizeController(controller, step_ts=bends, jump_ts=jumps)

@@ -39,7 +39,7 @@ def read_times(ts: Times) -> Any:
         )
     if isinstance(ts, Tracer):
         return ts
-    steps = np.diff(np.asarray(ts))
+    steps: np.ndarray = np.diff(np.asarray(ts, dtype=np.float64))
     rising, falling = np.asarray(steps >= 0), np.asarray(steps <= 0)
     if not (rising.all() or falling.all()):
         turn = max(int(np.argmin(rising)), int(np.argmin(falling)))
@@ -144,6 +144,7 @@ class Sampled(eqx.Module):
         k = jnp.searchsorted(way * self.ts, way * t, side="right") - 1
         k = jnp.clip(k, 0, len(self.ts) - 2)
         if self.hold == "previous":
-            return jax.tree.map(lambda v: v[k], held(self.ts, self.u))
+            earlier = jnp.where(way < 0, k + 1, k)
+            return jax.tree.map(lambda v: v[earlier], self.u)
         fraction = (t - self.ts[k]) / (self.ts[k + 1] - self.ts[k])
         return jax.tree.map(lambda v: (1 - fraction) * v[k] + fraction * v[k + 1], self.u)
