@@ -1,11 +1,23 @@
-"""Losses and regularisers: ``(model, batch, key) -> (scalar, Aux)``. They know nothing of fitting."""
+"""Losses and regularisers: ``(model, batch, key) -> (scalar, Aux)``.
+
+They know nothing of fitting. A batch is a NamedTuple of arrays; what differs between the stages
+of a training (which nodes reset, which points count) is data, so one compiled program serves all.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Float, PyTree
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from .fields import Linear, together
+from .models.grid import Grid
+from .models.trajectory import TrajectoryModel
+from .unfold import RK4, Tableau
 
 Objective = Callable[[PyTree, PyTree, Any], tuple[Float[Array, ""], "Aux"]]
 
@@ -22,3 +34,98 @@ class Aux(NamedTuple):
     state: PyTree = None
     nfe_forward: Any = 0
     nfe_backward: Any = 0
+
+
+class Slopes(NamedTuple):
+    """States and slopes along a smoother, in standardised units; `weight` is zero where unknown."""
+
+    t: Float[Array, " points"]
+    z: Float[Array, "points dim"]
+    slope: Float[Array, "points dim"]
+    scale: Float[Array, " dim"]
+    weight: Float[Array, "points dim"]
+    u: Float[Array, "points inputs"] | None
+    decay: Float[Array, ""]
+
+
+class Segments(NamedTuple):
+    """Observations at the nodes of a grid, and where the path starts anew.
+
+    `weight` counts the points that train, `held_out` those that judge; `continuity` weighs the
+    jumps between shooting windows and `decay` the squared weights of the networks.
+    """
+
+    grid: Grid
+    reset: Bool[Array, " nodes"]
+    values: Float[Array, "nodes dim"]
+    weight: Float[Array, "nodes dim"]
+    held_out: Float[Array, "nodes dim"]
+    continuity: Float[Array, ""]
+    decay: Float[Array, ""]
+
+
+def weight_decay(model: PyTree) -> Float[Array, ""]:
+    """The sum of squared weights (not biases) of every linear layer in the model."""
+    layers = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, Linear))
+    return sum(
+        (jnp.sum(layer.weight**2) for layer in layers if isinstance(layer, Linear)),
+        start=jnp.zeros(()),
+    )
+
+
+@functools.cache
+def gradient_matching(members: int) -> Objective:
+    """``sum w (f(t, z, u) - dz/dt)^2 / sum w``, no solve (Varah 1982): the cheapest first stage."""
+
+    def objective(field: Callable, batch: Slopes, key: Any) -> tuple[Array, Aux]:
+        with together(len(batch.t) * members):
+            slope = jax.vmap(field)(batch.t, batch.z, batch.u)
+        miss = batch.weight * ((slope - batch.slope) / batch.scale) ** 2
+        total = jnp.sum(batch.weight)
+        loss = jnp.sum(miss) / total + batch.decay * weight_decay(field)
+        return loss, Aux(total, nfe_forward=len(batch.t), nfe_backward=len(batch.t))
+
+    return objective
+
+
+@functools.cache
+def shooting(members: int, tableau: Tableau = RK4) -> Objective:
+    """Multiple shooting over windows with learned start states (Bock 1983).
+
+    Misses of the observations along the path and at the start states, plus `continuity` times the
+    jumps at the resets. With no resets this is the error of one solve of every series.
+    """
+
+    def objective(model: TrajectoryModel, batch: Segments, key: Any) -> tuple[Array, Aux]:
+        path = model.arrivals(batch.grid, batch.reset, tableau=tableau, members=members)
+        start = model.starts()
+        inner = (batch.reset & ~batch.grid.first)[:, None]
+        observed = batch.weight > 0  # Values that are not observed may be anything, also NaN.
+        values = jnp.where(observed, batch.values, 0.0)
+        miss = (jnp.where(observed, path, 0.0) - values) ** 2
+        start_miss = jnp.where(inner & observed, start - values, 0.0) ** 2
+        total = jnp.sum(batch.weight)
+        loss = jnp.sum(batch.weight * (miss + start_miss)) / total
+        jumps = jnp.sum(jnp.where(inner, path - start, 0.0) ** 2) / path.size
+        decay = batch.decay * weight_decay(model.field)
+        nfe = batch.grid.begins.size * tableau.stages
+        aux = Aux(total, nfe_forward=nfe, nfe_backward=nfe)
+        return loss + batch.continuity * jumps + decay, aux
+
+    return objective
+
+
+@functools.cache
+def path_error(members: int, tableau: Tableau = RK4) -> Objective:
+    """Mean squared error at the held-out points of one solve per series, no resets."""
+
+    def objective(model: TrajectoryModel, batch: Segments, key: Any) -> tuple[Array, Aux]:
+        none = jnp.zeros_like(batch.reset)
+        path = model.arrivals(batch.grid, none, tableau=tableau, members=members)
+        judged = batch.held_out > 0
+        miss = jnp.where(judged, path - jnp.where(judged, batch.values, 0.0), 0.0) ** 2
+        total = jnp.sum(batch.held_out)
+        return jnp.sum(batch.held_out * miss) / total, Aux(total)
+
+    return objective
+

@@ -1,0 +1,1 @@
+"""What is learned, as Equinox modules; no training inside."""

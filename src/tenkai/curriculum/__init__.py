@@ -1,0 +1,1 @@
+"""Staged training of trajectory models, from a smoother to whole series."""

@@ -1,0 +1,115 @@
+"""Intervals for new noisy observations, calibrated on points that the judged members did not see.
+
+Scores are misses over a predicted spread (members' spread, noise and, ahead of the data, a growth
+with the horizon); their conformal quantile sets the width (Lei et al. 2018, locally weighted).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+_FLOOR = 1e-4  # in standard deviations: no interval is narrower than the arithmetic
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Noise per variable (dim,) in standardised units, the scores, and the growth ahead.
+
+    The half width is ``q sqrt(spread^2 + noise^2 + growth^2 ahead^2)``, `ahead` in scaled time.
+    """
+
+    noise: Float[np.ndarray, " dim"]
+    scores: Float[np.ndarray, " n"]
+    growth: Float[np.ndarray, " dim"]
+    ahead_scores: Float[np.ndarray, " m"]
+
+    def half_width(
+        self,
+        spread: Float[np.ndarray, "time dim"],
+        coverage: float,
+        ahead: Float[np.ndarray, " time"] | None = None,
+    ) -> Float[np.ndarray, "time dim"]:
+        """Half width in standardised units; `ahead` is the time since the last observation."""
+        q = quantile(self.scores, coverage)
+        width = np.sqrt(spread**2 + self.noise**2)
+        if ahead is None:
+            return q * width
+        far = np.sqrt(width**2 + (self.growth * np.maximum(ahead, 0.0)[:, None]) ** 2)
+        wide = max(q, quantile(self.ahead_scores, coverage)) if len(self.ahead_scores) else q
+        return np.where((ahead > 0)[:, None], wide, q) * far
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Plain lists, for a file."""
+        return {k: np.asarray(v).tolist() for k, v in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, lists: dict[str, list[float]]) -> Calibration:
+        """The calibration that `to_dict` wrote."""
+        return cls(**{k: np.asarray(v, float) for k, v in lists.items()})
+
+
+def quantile(scores: np.ndarray, coverage: float) -> float:
+    """The ``ceil((n + 1) coverage)``-th smallest score; of too few, the normal law helps out."""
+    n = len(scores)
+    rank = int(np.ceil((n + 1) * coverage))
+    if 1 <= rank <= n:
+        return float(np.partition(scores, rank - 1)[rank - 1])
+    from statistics import NormalDist
+
+    return max(NormalDist().inv_cdf(0.5 + coverage / 2), float(scores.max(initial=0.0)))
+
+
+def calibrate(
+    paths: Float[np.ndarray, "members nodes dim"],
+    values: Float[np.ndarray, "nodes dim"],
+    held_out: np.ndarray,
+    trusted: np.ndarray,
+) -> tuple[Calibration, np.ndarray]:
+    """From the points that each trusted member did not see; also returns which scores are whose.
+
+    `held_out` is bool (members, nodes, dim). Where nobody held anything out (very short series),
+    the residuals of all points serve, and the intervals are the narrower for it.
+    """
+    spread = paths[trusted].std(0)
+    judged = held_out & trusted[:, None, None]
+    if not judged.any():
+        judged = np.broadcast_to(~np.isnan(values), paths.shape) & trusted[:, None, None]
+    miss = np.where(judged, np.abs(paths - np.nan_to_num(values)), np.nan)
+    noise = np.empty(values.shape[1])
+    for j in range(len(noise)):
+        seen = miss[..., j][judged[..., j]]
+        noise[j] = max(np.sqrt(np.mean(seen**2)) if len(seen) else 0.0, _FLOOR)
+    members, nodes, dims = np.nonzero(judged)
+    scale = np.sqrt(spread[nodes, dims] ** 2 + noise[dims] ** 2)
+    scores = miss[members, nodes, dims] / scale
+    zero = np.zeros(len(noise))
+    return Calibration(noise, scores, zero, np.empty(0)), members
+
+
+def with_horizon(
+    calibration: Calibration,
+    miss: Float[np.ndarray, "points dim"],
+    spread: Float[np.ndarray, "points dim"],
+    ahead: Float[np.ndarray, " points"],
+) -> Calibration:
+    """Add what a held-out end says: how errors grow with the time `ahead` of the data."""
+    excess = miss**2 - spread**2 - calibration.noise**2
+    distance = np.where(np.isnan(miss), np.nan, ahead[:, None] ** 2)
+    growth = np.sqrt(np.maximum(np.nansum(excess, 0) / np.nansum(distance, 0), 0.0))
+    far = spread**2 + calibration.noise**2 + (growth * ahead[:, None]) ** 2
+    scores = np.abs(miss) / np.sqrt(far)
+    return replace(calibration, growth=growth, ahead_scores=scores[~np.isnan(scores)])
+
+
+def cross_coverage(scores: np.ndarray, owner: np.ndarray, coverage: float) -> tuple[int, int]:
+    """(inside, points): each member's held-out points judged by the other members' scores."""
+    inside = points = 0
+    for member in np.unique(owner):
+        own, others = scores[owner == member], scores[owner != member]
+        if len(others):
+            inside += int((own <= quantile(others, coverage)).sum())
+            points += len(own)
+    return inside, points

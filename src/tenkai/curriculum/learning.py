@@ -1,0 +1,330 @@
+"""From trajectories to a calibrated ensemble: choose the scale on a held-out end, train, calibrate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from ..data import Scaler, Trajectories, can_be_log
+from ..errors import InputError
+from ..fields import NeuralField
+from ..models.ensemble import Ensemble, cast, paths
+from ..models.trajectory import RawField, ScaledField
+from ..records import Forecast, HeldOut
+from .intervals import Calibration, calibrate, cross_coverage, with_horizon
+from .problem import Problem, ends, folds
+from .stages import Plan, Task, Trained, train
+
+_TRUST = 4.0  # members whose held-out error exceeds this many times the best are not averaged
+_WORTH_A_LOG = 2.0  # largest over smallest value from which a log scale makes a difference
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is learned: the estimator's arguments that shape the model."""
+
+    members: int = 5
+    width: int = 32
+    depth: int = 2
+    activation: str = "tanh"
+    augment: int = 0
+    time_dependent: bool = False
+    field: Callable | None = None
+    positive: bool | str = "auto"
+    held_out: float = 0.2
+    coverage: float = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """The ensemble, how wide its intervals are, and what is known about its quality."""
+
+    ensemble: Ensemble
+    calibration: Calibration
+    trained: Trained
+    held_out: HeldOut | None
+    coverage: dict[str, Any] | None
+    notes: tuple[str, ...]
+    history: list[dict[str, Any]]
+    seconds: dict[str, float]
+
+
+@dataclass(eq=False)
+class _Run:
+    """One training of all members and what it says."""
+
+    task: Task
+    trained: Trained
+    paths: np.ndarray
+    notes: list[str] = field(default_factory=list)
+
+    def trusted(self, mine: np.ndarray) -> np.ndarray:
+        """Of the members `mine`, those whose held-out error is close to the best one's."""
+        errors = np.where(mine & np.isfinite(self.paths).all((1, 2)), self.trained.errors, np.inf)
+        if not np.isfinite(errors).any():
+            return np.zeros(len(errors), bool)
+        return errors <= _TRUST * errors.min() + 1e-4
+
+
+def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> Learned:
+    """Train on `data`; `known` (series, dim) are given start states in raw units, NaN = learn."""
+    problem = Problem.of(data)
+    scales = _scales(problem, data, design)
+    selection, notes, choice = None, [], 0
+    closed = ends(problem, design.held_out)
+    if closed.any():
+        members = [i % len(scales) for i in range(design.members)]
+        selection = _run(
+            problem, scales, members, closed, known, design, replace(plan, name="choice: ")
+        )
+        choice, notes = _choose_scale(selection, members, scales, data)
+    final = _run(
+        problem, scales, [choice] * design.members, ~np.ones_like(closed), known, design, plan
+    )
+    trusted = final.trusted(np.ones(design.members, bool))
+    scaler = scales[choice]
+    values = scaler.forward(problem.values)
+    shown = final.paths[..., : data.dim]
+    calibration, owner = calibrate(
+        shown, values, final.task.held_out[..., : data.dim], _some(trusted)
+    )
+    held = None
+    if selection is not None:
+        mine = np.array([m == choice for m in members])
+        calibration, held = _judge_end(selection, mine, scaler, calibration, data, design)
+    inside, points = cross_coverage(calibration.scores, owner, design.coverage)
+    first = [s.start for s in problem.spans]
+    models = final.trained.models
+    assert models is not None
+    starts = np.asarray(jax.vmap(lambda m: m.starts())(eqx.filter(models, eqx.is_array_like)))
+    ensemble = Ensemble(
+        fields=models.field,
+        starts=starts[:, first],
+        trusted=_some(trusted),
+        state=scaler,
+        time=problem.time,
+        inputs=problem.input_scaler,
+        held=problem.held,
+        step=_longest_step(final.trained),
+        tableau=plan.tableau,
+    )
+    if not trusted.all():
+        notes.append(
+            f"{int((~trusted).sum())} of {len(trusted)} members left out of the mean: "
+            "their held-out error is far above the best"
+        )
+    runs = [selection, final] if selection else [final]
+    return Learned(
+        ensemble, calibration, final.trained, held,
+        {"inside": inside, "points": points, "nominal": design.coverage} if points else None,
+        (*notes, *(n for r in runs for n in r.trained.notes)),
+        [h for r in runs for h in r.trained.history],
+        {k: v for r in runs for k, v in r.trained.seconds.items()},
+    )  # fmt: skip
+
+
+def _some(trusted: np.ndarray) -> np.ndarray:
+    """No member trusted means all are shown: the status says what that is worth."""
+    return trusted if trusted.any() else np.ones_like(trusted)
+
+
+def _longest_step(trained: Trained) -> float:
+    h = np.asarray(trained.grid.interval.h)
+    return float(np.median(h[h > 0])) * 1.0001
+
+
+def _scales(problem: Problem, data: Trajectories, design: Design) -> list[Scaler]:
+    """The scales to choose from: logarithmic first, since ties go to the first."""
+    values = problem.values
+    plain = Scaler.fit(values)
+    possible = can_be_log(values)
+    if design.positive is False:
+        return [plain]
+    if design.positive is True:
+        if not possible.all():
+            bad = [n for n, ok in zip(data.names, possible, strict=True) if not ok]
+            raise InputError(
+                f"positive=True with {', '.join(bad)}", expected="values above zero",
+                got="a value of zero or below", do="use positive='auto' or False",
+            )  # fmt: skip
+        return [Scaler.fit(values, possible)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wide = np.nanmax(values, 0) > _WORTH_A_LOG * np.nanmin(values, 0)
+    if not (possible & wide).any():
+        return [plain]
+    return [Scaler.fit(values, possible & wide), plain]
+
+
+def _run(problem, scales, members, closed, known, design: Design, plan: Plan) -> _Run:
+    scalers = [scales[m] for m in members]
+    task = _task(problem, scalers, closed, known, design, plan.seed)
+    maker = _Maker(design, problem, plan.seed)
+    trained = train(task, maker, plan)
+    none = np.zeros(len(problem.tau), bool)
+    run = paths(task.members, plan.tableau)(cast(trained.models, plan.dtype), trained.grid, none)
+    return _Run(task, trained, np.asarray(run).astype(float))
+
+
+def _task(problem, scalers, closed, known, design: Design, seed: int) -> Task:
+    count, hidden = len(scalers), design.augment
+    nodes, dim = problem.values.shape
+    left_out = folds(problem, count, seed) & ~closed
+    shown = ~np.isnan(problem.values)
+    pad = ((0, 0), (0, 0), (0, hidden))
+    values = np.pad(np.stack([s.forward(problem.values) for s in scalers]), pad)
+    train_on = np.pad(shown & ~closed[:, None] & ~left_out[..., None], pad)
+    held_out = np.pad(shown & left_out[..., None], pad)
+    held_out = np.where(held_out.any((1, 2), keepdims=True), held_out, train_on)
+    states = np.full((count, nodes, dim + hidden), np.nan)
+    first = [s.start for s in problem.spans]
+    for i, scaler in enumerate(scalers):
+        states[i, first, :dim] = scaler.forward(known[:, :dim])
+        states[i, first, dim:] = known[:, dim:]
+    return Task(problem, scalers, values, train_on, held_out, closed, states, hidden)
+
+
+class _Maker:
+    """Builds one member's field: a network in scaled units, or the user's in raw ones."""
+
+    def __init__(self, design: Design, problem: Problem, seed: int):
+        self.design, self.problem = design, problem
+        self.keys = jax.random.split(jax.random.key(seed), design.members)
+
+    def __call__(self, member: int, scaler: Scaler, slope: np.ndarray):
+        design, problem = self.design, self.problem
+        if design.field is not None:
+            state = Scaler(
+                *(
+                    np.concatenate([a, b])
+                    for a, b in zip(scaler, Scaler.identity(design.augment), strict=True)
+                )
+            )
+            moved = _perturbed(design.field, self.keys[member]) if member else design.field
+            return RawField(moved, state, problem.time, problem.input_scaler)
+        inputs = 0 if problem.inputs is None else problem.inputs.shape[1]
+        net = NeuralField(
+            len(slope), key=self.keys[member], inputs=inputs, width=design.width,
+            depth=design.depth, activation=design.activation,
+            time_dependent=design.time_dependent, last_scale=0.3,
+        )  # fmt: skip
+        return ScaledField(net, slope)
+
+
+def _perturbed(model, key):
+    """Another member starts from parameters some 20 % away."""
+    leaves, tree = jax.tree.flatten(model)
+    moved = []
+    for i, leaf in enumerate(leaves):
+        if eqx.is_inexact_array_like(leaf):
+            noise = jax.random.normal(jax.random.fold_in(key, i), np.shape(leaf))
+            leaf = np.asarray(leaf) * np.exp(0.2 * np.asarray(noise))
+        moved.append(leaf)
+    return jax.tree.unflatten(tree, moved)
+
+
+def _choose_scale(run: _Run, members: Sequence[int], scales, data: Trajectories):
+    """The scale whose members forecast the held-out end best; ties within 10 % go to the log."""
+    if len(scales) == 1:
+        return 0, []
+    errors = []
+    for i, scaler in enumerate(scales):
+        mean, _ = _mean_path(run, np.array([m == i for m in members]), data.dim)
+        errors.append(_scaled_error(scaler.inverse(mean), run.task))
+    choice = 0 if errors[0] <= 1.1 * errors[1] or not np.isfinite(errors[1]) else 1
+    names = [n for n, p in zip(data.names, scales[0].positive, strict=True) if p]
+    note = (
+        f"{', '.join(names)} modelled on {'a log' if choice == 0 else 'the raw'} scale: error on the "
+        f"held-out end {errors[0]:.2f} (log) against {errors[1]:.2f} (raw) standard deviations"
+    )
+    return choice, [note]
+
+
+def _mean_path(run: _Run, mine: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    trusted = run.trusted(mine)
+    some = trusted if trusted.any() else mine
+    shown = run.paths[some][..., :dim]
+    return shown.mean(0), shown.std(0)
+
+
+def _scaled_error(raw: np.ndarray, task: Task) -> float:
+    """Root mean square over the closed end, in standard deviations of each variable."""
+    values = task.problem.values
+    miss = (raw - values)[task.closed] / np.maximum(np.nanstd(values, axis=0), 1e-300)
+    return (
+        float(np.sqrt(np.nanmean(miss**2))) if np.isfinite(miss[~np.isnan(miss)]).all() else np.inf
+    )
+
+
+def _judge_end(
+    run: _Run, mine, scaler, calibration: Calibration, data: Trajectories, design: Design
+):
+    """The held-out end: calibrated without it, judged on it, and then used for the horizon."""
+    problem, closed, dim = run.task.problem, run.task.closed, data.dim
+    mean, spread = _mean_path(run, mine, dim)
+    trusted = run.trusted(mine)
+    values = scaler.forward(problem.values)
+    held = run.task.held_out[..., :dim] & mine[:, None, None]
+    own, _ = calibrate(run.paths[..., :dim], values, held, trusted if trusted.any() else mine)
+    ahead = _ahead(problem, closed)
+    half = own.half_width(spread, design.coverage, ahead)
+    raw, low, high = (scaler.inverse(z) for z in (mean, mean - half, mean + half))
+    forecasts, observed = [], []
+    for one, span in zip(data, problem.spans, strict=True):
+        end = closed[span]
+        if end.any():
+            part = [a[span][end] for a in (raw, low, high)]
+            time = data.clock.decode(one.t[end])
+            forecasts.append(
+                Forecast(time, *part, design.coverage, data.names, one.id, data.time_name)
+            )
+            observed.append(one.x[end])
+    seen = ~np.isnan(problem.values) & closed[:, None]
+    inside = ((problem.values >= low) & (problem.values <= high))[seen]
+    held_out = HeldOut(
+        forecasts=tuple(forecasts),
+        observed=tuple(observed),
+        error=_scaled_error(raw, run.task),
+        naive={k: _scaled_error(v, run.task) for k, v in _naive(problem, closed).items()},
+        inside=int(inside.sum()),
+        points=int(seen.sum()),
+        nominal=design.coverage,
+    )
+    if np.isfinite(mean).all():
+        miss = np.where(seen, mean - values, np.nan)[closed]
+        calibration = with_horizon(calibration, miss, spread[closed], ahead[closed])
+    return calibration, held_out
+
+
+def _ahead(problem: Problem, closed: np.ndarray) -> np.ndarray:
+    """Scaled time since the last open node of the series; zero at open nodes."""
+    out = np.zeros(len(closed))
+    for span in problem.spans:
+        tau, end = problem.tau[span], closed[span]
+        out[span] = np.where(end, tau - tau[~end].max(initial=tau[0]), 0.0)
+    return out
+
+
+def _naive(problem: Problem, closed: np.ndarray) -> dict[str, np.ndarray]:
+    """Last value, mean and straight line of every variable, from what comes before the end."""
+    out = {name: np.full(problem.values.shape, np.nan) for name in ("last value", "mean", "linear")}
+    for span in problem.spans:
+        tau, x, open_ = problem.tau[span], problem.values[span], ~closed[span]
+        for j in range(x.shape[1]):
+            use = open_ & ~np.isnan(x[:, j])
+            if not use.any():
+                continue
+            out["last value"][span, j] = x[use, j][-1]
+            out["mean"][span, j] = x[use, j].mean()
+            out["linear"][span, j] = _line(tau[use], x[use, j], tau)
+    return out
+
+
+def _line(t: np.ndarray, x: np.ndarray, at: np.ndarray) -> np.ndarray:
+    centred = t - t.mean()
+    slope = (centred @ x) / max(centred @ centred, 1e-300)
+    return x.mean() + slope * (at - t.mean())

@@ -1,0 +1,202 @@
+"""Trajectories in model units: what the stages of a training read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data import Scaler, TimeScaler, Trajectories
+from ..models.grid import Grid, pack, substeps
+from .smoother import Smooth, choose, smooth
+
+_FEWEST_STEPS = 120  # over the longest series: sparse observations still get a fine path
+_POINTS = 1200  # at most, for gradient matching
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """All series behind one another; a node is one observation time of one series.
+
+    `tau` (nodes,) are scaled times, `series` the index of each node's series, `values`
+    (nodes, dim) raw values with NaN, `inputs` (nodes, k) scaled inputs and covariates.
+    """
+
+    tau: np.ndarray
+    series: np.ndarray
+    values: np.ndarray
+    inputs: np.ndarray | None
+    held: bool
+    time: TimeScaler
+    input_scaler: Scaler | None
+
+    @classmethod
+    def of(cls, data: Trajectories) -> Problem:
+        """The data's nodes with time and inputs scaled."""
+        time = TimeScaler.fit(s.t for s in data)
+        series = np.repeat(np.arange(len(data)), [len(s) for s in data])
+        inputs = drivers(data)
+        scaler = None if inputs is None else Scaler.fit(inputs)
+        return cls(
+            tau=np.concatenate([time.forward(s.t) for s in data]),
+            series=series,
+            values=np.concatenate([s.x for s in data]),
+            inputs=None if inputs is None or scaler is None else scaler.forward(inputs),
+            held=data.hold == "previous",
+            time=time,
+            input_scaler=scaler,
+        )
+
+    @property
+    def spans(self) -> list[slice]:
+        """The nodes of every series."""
+        edges = np.flatnonzero(np.diff(self.series, prepend=-1, append=self.series[-1] + 1))
+        return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    @property
+    def index(self) -> np.ndarray:
+        """Position of every node within its series."""
+        return np.concatenate([np.arange(s.stop - s.start) for s in self.spans])
+
+    def grid(self, refine: int = 1, *, fewest: int = _FEWEST_STEPS) -> Grid:
+        """The steps that hit every node, `refine` times as many as the coarsest grid has."""
+        times = [self.tau[s] for s in self.spans]
+        counts = [refine * c for c in substeps(times, 1.0 / fewest)]
+        inputs = None if self.inputs is None else [self.inputs[s] for s in self.spans]
+        return pack(times, counts, inputs, held=self.held, pad_to=64)
+
+
+def drivers(data: Trajectories) -> np.ndarray | None:
+    """What drives the field beside the state: known inputs, then covariates, per node."""
+    if not data.input_names and not data.static_names:
+        return None
+    return np.concatenate([drivers_of(s.u, s.static, len(s)) for s in data])
+
+
+def drivers_of(u: np.ndarray | None, static: np.ndarray | None, length: int) -> np.ndarray:
+    """Inputs (time, k) with the series' covariates repeated beside them."""
+    parts = [] if u is None else [u]
+    if static is not None:
+        parts.append(np.broadcast_to(static, (length, len(static))))
+    return np.concatenate(parts, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothed:
+    """States (nodes, dim) at the nodes and `slopes` data at points in between."""
+
+    states: np.ndarray
+    t: np.ndarray
+    z: np.ndarray
+    slope: np.ndarray
+    slope_sd: np.ndarray
+    u: np.ndarray | None
+
+
+class Smoother:
+    """Smooths the scaled observations of a problem; its kernels are chosen once, on all of them."""
+
+    def __init__(self, problem: Problem, scaled: np.ndarray, hidden: int = 0):
+        self.problem, self.scaled, self.hidden = problem, scaled, hidden
+        self.kernels = [
+            [_chosen(problem.tau[s], scaled[s, j]) for j in range(scaled.shape[1])]
+            for s in problem.spans
+        ]
+
+    def __call__(self, use: np.ndarray) -> Smoothed:
+        """Smooth only the entries where `use` (nodes, dim)."""
+        parts = [
+            self._series(span, kernels, use[span])
+            for span, kernels in zip(self.problem.spans, self.kernels, strict=True)
+        ]
+        states, t, z, slope, sd = (np.concatenate(p) for p in zip(*parts, strict=True))
+        u = self._inputs_at(t) if self.problem.inputs is not None else None
+        keep = slice(None, None, max(1, len(t) // _POINTS))
+        picked = [a[keep] for a in (t, z, slope, sd)]
+        return Smoothed(states, *picked, u=None if u is None else u[keep])
+
+    def _series(self, span: slice, kernels: list, use: np.ndarray) -> tuple:
+        tau, x = self.problem.tau[span], self.scaled[span]
+        at = np.union1d(tau, (tau[1:] + tau[:-1]) / 2)
+        smooths = [
+            _smoothed(tau[use[:, j]], x[use[:, j], j], at, kernel)
+            for j, kernel in enumerate(kernels)
+        ]
+        for j in range(self.hidden):
+            smooths.append(_hidden(smooths[j], at))
+        z, slope, sd = (np.stack([getattr(s, n) for s in smooths], 1) for n in _COLUMNS)
+        return z[np.searchsorted(at, tau)], at, z, slope, sd
+
+    def _inputs_at(self, t: np.ndarray) -> np.ndarray:
+        problem, parts = self.problem, []
+        assert problem.inputs is not None
+        for span in problem.spans:
+            tau, u = problem.tau[span], problem.inputs[span]
+            at = np.union1d(tau, (tau[1:] + tau[:-1]) / 2)
+            if problem.held:
+                parts.append(u[np.searchsorted(tau, at, side="right") - 1])
+            else:
+                parts.append(np.stack([np.interp(at, tau, c) for c in u.T], 1))
+        return np.concatenate(parts)
+
+
+_COLUMNS = ("value", "slope", "slope_sd")
+
+
+def _chosen(t: np.ndarray, x: np.ndarray):
+    seen = ~np.isnan(x)
+    return choose(t[seen], x[seen]) if seen.sum() >= 3 and np.ptp(x[seen]) > 0 else None
+
+
+def _smoothed(t: np.ndarray, x: np.ndarray, at: np.ndarray, kernel) -> Smooth:
+    """Too few or constant observations: a level with an unknown slope."""
+    if kernel is None or len(t) < 3:
+        level = x.mean() if len(x) else 0.0
+        flat, unknown = np.zeros_like(at), np.full_like(at, 1e3)
+        slope_sd = flat + 1e-3 if len(t) >= 3 else unknown
+        return Smooth(flat + level, flat, unknown, slope_sd, 0.0)
+    return smooth(t, x, at, kernel)
+
+
+def _hidden(shown: Smooth, at: np.ndarray) -> Smooth:
+    """A first guess of a hidden state: the standardised slope of an observed one."""
+    scale = shown.slope.std() or 1.0
+    value = (shown.slope - shown.slope.mean()) / scale
+    slope = np.gradient(value, at) if len(at) > 1 else np.zeros_like(at)
+    return Smooth(value, slope, shown.slope_sd / scale, 10 * np.abs(slope).mean() + 0 * at, 0.0)
+
+
+def folds(problem: Problem, count: int, seed: int) -> np.ndarray:
+    """Held-out nodes (count, nodes): inner points of every series, dealt over the members.
+
+    Each inner point is left out by one member; a series of fewer than ten points gives none.
+    """
+    random = np.random.default_rng(seed)
+    out = np.zeros((count, len(problem.tau)), bool)
+    if count < 2:
+        return out
+    for span in problem.spans:
+        inner = np.arange(span.start + 1, span.stop - 1)
+        if len(inner) >= 8:
+            out[np.arange(len(inner)) % count, random.permutation(inner)] = True
+    return out
+
+
+def ends(problem: Problem, share: float) -> np.ndarray:
+    """The last `share` of the nodes of every series of at least eight, bool (nodes,)."""
+    out = np.zeros(len(problem.tau), bool)
+    for span in problem.spans:
+        n = span.stop - span.start
+        if n >= 8 and share > 0:
+            out[span.stop - max(2, round(share * n)) : span.stop] = True
+    return out
+
+
+def windows(problem: Problem, length: int, closed: np.ndarray) -> np.ndarray:
+    """Nodes where shooting windows of `length` nodes start; none where `closed`."""
+    reset = np.zeros(len(problem.tau), bool)
+    for span in problem.spans:
+        starts: Sequence[int] = range(span.start, span.stop, length)
+        reset[[s for s in starts if s == span.start or span.stop - s > length // 2]] = True
+    return reset & ~closed

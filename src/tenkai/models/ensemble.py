@@ -1,0 +1,129 @@
+"""A trained ensemble: fields, scaling and start states; everything a prediction needs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Float, PyTree
+
+from ..data import Scaler, TimeScaler
+from ..unfold import RK4, Tableau
+from .grid import Grid, pack, substeps
+from .trajectory import TrajectoryModel
+
+_PAD = 64  # steps and nodes come in multiples of this, so that predictions share programs
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Members with the same scaling; states are standardised, hidden dimensions last.
+
+    `fields` has a leading member axis on every array, `starts` is (members, series, dim), `trusted`
+    marks the members that predictions average over, `step` is the longest step in scaled time.
+    """
+
+    fields: PyTree
+    starts: Float[np.ndarray, "members series dim"]
+    trusted: np.ndarray
+    state: Scaler
+    time: TimeScaler
+    inputs: Scaler | None
+    held: bool
+    step: float
+    tableau: Tableau = RK4
+
+    @property
+    def members(self) -> int:
+        """Size of the ensemble, trusted or not."""
+        return len(self.trusted)
+
+    @property
+    def dim(self) -> int:
+        """State dimension with the hidden ones."""
+        return self.starts.shape[-1]
+
+    @property
+    def shown(self) -> int:
+        """Number of observed variables."""
+        return len(self.state.scale)
+
+    def paths(
+        self,
+        times: Sequence[np.ndarray],
+        starts: Float[np.ndarray, "members series dim"],
+        inputs: Sequence[np.ndarray] | None = None,
+        *,
+        refine: int = 1,
+    ) -> list[Float[np.ndarray, "members time dim"]]:
+        """One solve per series and member: raw times (n,), start states at ``times[i][0]``."""
+        tau = [self.time.forward(t) for t in times]
+        counts = [refine * c for c in substeps(tau, self.step)]
+        scaled = None
+        if self.inputs is not None and inputs is not None:
+            scaled = [self.inputs.forward(u) for u in inputs]
+        grid = _padded(pack(tau, counts, scaled, held=self.held, pad_to=_PAD))
+        dtype = jax.tree.leaves(self.fields)[0].dtype
+        nodes = np.zeros((self.members, grid.nodes, self.dim), dtype)
+        nodes[:, np.flatnonzero(grid.first)] = starts
+        model = TrajectoryModel(self.fields, nodes, np.full_like(nodes, np.nan))
+        out = np.asarray(paths(self.members, self.tableau)(model, cast(grid, dtype), grid.first))
+        edges = np.cumsum([len(t) for t in times])[:-1]
+        return np.split(out[:, : sum(len(t) for t in times)].astype(float), edges, axis=1)
+
+    def slopes(
+        self, z: Float[np.ndarray, "n dim"], t: np.ndarray, u: np.ndarray | None
+    ) -> Float[np.ndarray, "members n dim"]:
+        """``dz/dtau`` of every member at standardised states, raw times and raw inputs."""
+        dtype = jax.tree.leaves(self.fields)[0].dtype
+        scaled = None if u is None or self.inputs is None else self.inputs.forward(u)
+        arguments = cast((self.time.forward(t), z, scaled), dtype)
+        return np.asarray(_slopes(self.fields, *arguments)).astype(float)
+
+    def raw(self, z: np.ndarray) -> np.ndarray:
+        """Observed variables in raw units of standardised states (..., dim)."""
+        return self.state.inverse(z[..., : self.shown])
+
+
+@functools.cache
+def paths(members: int, tableau: Tableau = RK4):
+    """Compiled: the states with which every member reaches every node, (members, nodes, dim)."""
+
+    def one(model, grid, reset):
+        return model.arrivals(grid, reset, tableau=tableau, members=members)
+
+    return eqx.filter_jit(eqx.filter_vmap(one, in_axes=(eqx.if_array(0), None, None)))
+
+
+@eqx.filter_jit
+def _slopes(fields, t, z, u):
+    def one(field):
+        return jax.vmap(field)(t, z, u)
+
+    return eqx.filter_vmap(one, in_axes=(eqx.if_array(0),))(fields)
+
+
+def _padded(grid: Grid) -> Grid:
+    """Round the number of nodes up; the added ones are reached by no step."""
+    extra = -grid.nodes % _PAD
+    return grid._replace(
+        reached=np.pad(grid.reached, (0, extra), constant_values=-1),
+        first=np.pad(grid.first, (0, extra)),
+    )
+
+
+def cast(tree: PyTree, dtype: Any) -> PyTree:
+    """NumPy leaves with every floating-point array in `dtype`; other leaves stay."""
+
+    def leaf(a):
+        if not eqx.is_array_like(a):
+            return a
+        a = np.asarray(a)
+        return a.astype(dtype) if np.issubdtype(a.dtype, np.floating) else a
+
+    return jax.tree.map(leaf, tree)
