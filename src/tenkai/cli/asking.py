@@ -1,0 +1,188 @@
+"""`tenkai forecast`, `simulate` and `report`: questions to a learned model."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .folder import Run, sha256
+from .training import check_coverage, write_table
+
+
+def forecast(
+    run: Path,
+    data: Path | None,
+    horizon: str | None,
+    times: Path | None,
+    inputs: Path | None,
+    coverage: float,
+    out: Path | None,
+    *,
+    cache: bool,
+) -> None:
+    """Forecast the learned series, or those of other data whose states are estimated first."""
+    check_coverage(coverage)
+    if (horizon is None) == (times is None):
+        got = "neither" if horizon is None else "both"
+        raise InputError("forecast", expected="--horizon or --times", got=got, do="pass one")
+    arguments = Run(run).read()["arguments"]
+    estimator = _load(Run(run), cache)
+    clock, known = estimator.data_.clock, {}
+    if horizon is not None:
+        clock.horizon(horizon)
+    if times is not None:
+        known["times"] = clock.decode(read_times(times, clock))
+    if data is not None:
+        known["data"] = _read_like(arguments, data)
+    if inputs is not None:
+        known["inputs"] = _read_inputs(arguments, inputs, estimator.data_)
+    made = estimator.forecast(horizon, coverage=coverage, **known)
+    _write(made if isinstance(made, list) else [made], out)
+
+
+def simulate(
+    run: Path,
+    y0: str,
+    until: str,
+    start: str | None,
+    points: int,
+    out: Path | None,
+    *,
+    cache: bool,
+) -> None:
+    """Solve the learned equation from a state given by the variables' names."""
+    if points < 2:
+        raise InputError("--points", expected="at least 2", got=str(points), do="pass more")
+    estimator = _load(Run(run), cache)
+    data = estimator.data_
+    state = parse_state(y0, data.names)
+    begin = min(s.t[0] for s in data) if start is None else data.clock.encode([start])[0]
+    end = data.clock.encode([until])[0]
+    if not end > begin:
+        raise InputError(
+            "--until", expected=f"a time after {data.clock.decode(begin)}", got=until,
+            do="pass a later end, or another --start",
+        )  # fmt: skip
+    path = estimator.simulate(state, data.clock.decode(np.linspace(begin, end, points)))
+    _write([path], out)
+
+
+def report(run: Path, *, cache: bool) -> None:
+    """Write `report.html` of a run again."""
+    folder = Run(run)
+    folder.read()
+    estimator = _load(folder, cache)
+    from ..report import html
+
+    html(estimator, folder.report, forecasts=[] if estimator.data_.n_inputs else None)
+    print(f"Report: {folder.report}")
+
+
+def parse_state(text: str, names: tuple[str, ...]) -> np.ndarray:
+    """A state from "Lynx=10,Hare=20"; `InputError` unless every variable has one number."""
+    what, example = "--y0", ",".join(f"{name}=1" for name in names)
+    given: dict[str, float] = {}
+    for field in next(csv.reader([text], skipinitialspace=True), []):
+        name, _, value = field.rpartition("=")
+        name = name.strip()
+        if name not in names or name in given:
+            raise InputError(
+                what, expected=f"one number for each of {', '.join(names)}", got=repr(field),
+                do=f'write "{example}"',
+            )  # fmt: skip
+        try:
+            given[name] = float(value)
+        except ValueError:
+            raise InputError(
+                what, expected=f"a number for {name}", got=repr(value), do=f'write "{example}"'
+            ) from None
+    missing = [name for name in names if not np.isfinite(given.get(name, np.nan))]
+    if missing:
+        raise InputError(
+            what, expected=f"a number for each of {', '.join(names)}",
+            got=f"none for {missing[0]}", do=f'write "{example}"',
+        )  # fmt: skip
+    return np.array([given[name] for name in names])
+
+
+def read_times(path: Path, clock: Any) -> np.ndarray:
+    """Float64 times of a file with one per line; a first line that is no time is a header."""
+    what = f"file {str(path)!r}"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            what, expected="a text file of times", got=_reason(error), do="check the path"
+        ) from None
+    rows = [line.split(",")[0].strip().strip('"') for line in text.splitlines()]
+    rows = [row for row in rows if row and not row.startswith("#")]
+    if rows and not _is_time(rows[0], clock):
+        rows = rows[1:]
+    if not rows:
+        raise InputError(what, expected="one time per line", got="none", do="add some")
+    found = clock.encode(rows)
+    if not np.isfinite(found).all() or not (np.diff(found) > 0).all():
+        raise InputError(what, expected="increasing times", got="others", do="sort them")
+    return found
+
+
+def _is_time(text: str, clock: Any) -> bool:
+    try:
+        return bool(np.isfinite(clock.encode([text])).all())
+    except InputError:
+        return False
+
+
+def _read_like(arguments: dict[str, Any], path: Path) -> Any:
+    """Other series, read with the columns that the run was read with."""
+    from ..data import read_trajectories
+
+    names = ("time", "series", "targets", "inputs", "static", "variable", "value")
+    return read_trajectories(path, **{name: arguments[name] for name in names}, learn=False)
+
+
+def _read_inputs(arguments: dict[str, Any], path: Path, data: Any) -> Any:
+    """Future inputs (time, inputs) with their times, in the run's columns."""
+    import pandas as pd
+
+    from ..data import read_trajectories
+
+    table = read_trajectories(
+        path,
+        time=arguments["time"],
+        series=arguments["series"],
+        targets=list(data.input_names),
+        learn=False,
+    )
+    return pd.DataFrame(table.to_frame())
+
+
+def _load(run: Run, cache: bool) -> Any:
+    """The learned model, after the configuration has been found readable."""
+    from ..devices import configure
+
+    configure(cache=cache)
+    from ..estimators import load
+
+    return load(run.model)
+
+
+def _write(records: list[Any], out: Path | None) -> None:
+    if out is None:
+        return write_table(records, sys.stdout)
+    try:
+        write_table(records, out)
+    except OSError as error:
+        raise InputError(
+            f"--out {str(out)!r}", expected="a file that can be written", got=_reason(error),
+            do="choose another path",
+        ) from None  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,172 @@
+"""The commands and their options; what they do is in the files beside this one.
+
+Heavy modules are imported inside the commands, so that ``tenkai --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+
+app = typer.Typer(
+    name="tenkai",
+    help="Learned dynamics: from measurements to a differential equation you can trust.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `tenkai fit` wrote.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no compiled programs on disk.")]
+Coverage = Annotated[float, typer.Option(help="Coverage of the intervals, between 0 and 1.")]
+Horizon = Annotated[
+    str | None, typer.Option(help='How far, in units of the time column ("10"; for dates "10D").')
+]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"tenkai {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Names between commas; a name with a comma stands in double quotes."""
+    if text is None:
+        return None
+    row = next(csv.reader([text], skipinitialspace=True), [])
+    return [name.strip() for name in row if name.strip()]
+
+
+@app.command()
+def fit(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet file.")],
+    out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/<DATA>]")] = None,
+    model: Annotated[str, typer.Option(help="What to learn.")] = "neural-ode",
+    time: Annotated[str | None, typer.Option(help="Column of times (numbers or dates).")] = None,
+    series: Annotated[str | None, typer.Option(help="Column that tells series apart.")] = None,
+    targets: Annotated[str | None, typer.Option(help="Columns to learn: a,b,c.")] = None,
+    inputs: Annotated[str | None, typer.Option(help="Columns of known inputs: a,b.")] = None,
+    static: Annotated[str | None, typer.Option(help="Columns constant in a series: a,b.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Long table: column of names.")] = None,
+    value: Annotated[str | None, typer.Option(help="Long table: column of numbers.")] = None,
+    positive: Annotated[
+        str | None, typer.Option(metavar="auto|yes|no", help="Learn on a log scale.")
+    ] = None,
+    augment: Annotated[int | None, typer.Option(help="Hidden dimensions of the state.")] = None,
+    members: Annotated[int | None, typer.Option(help="Models in the ensemble.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    horizon: Horizon = None,
+    coverage: Coverage = 0.9,
+    devices: Annotated[int | None, typer.Option(help="CPU devices. [default: all cores]")] = None,
+    no_cache: NoCache = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+) -> int:
+    """Learn a model of DATA and write model, forecast and report to a run directory."""
+    from .training import Request, train
+
+    request = Request(
+        data=data,
+        out=out or Path("runs") / data.stem,
+        model=model,
+        roles={
+            "time": time,
+            "series": series,
+            "targets": listed(targets),
+            "inputs": listed(inputs),
+            "static": listed(static),
+            "variable": variable,
+            "value": value,
+        },
+        options={
+            "positive": positive,
+            "augment": augment,
+            "members": members,
+            "steps": steps,
+            "seed": seed,
+        },
+        horizon=horizon,
+        coverage=coverage,
+        devices=devices,
+        cache=not no_cache,
+    )
+    return train(request, overwrite=overwrite, resume=resume, quiet=quiet)
+
+
+@app.command()
+def forecast(
+    run: RunPath,
+    data: Annotated[
+        Path | None, typer.Argument(metavar="[DATA]", help="Other series than the learned ones.")
+    ] = None,
+    horizon: Horizon = None,
+    times: Annotated[Path | None, typer.Option(help="File of times, one per line.")] = None,
+    inputs: Annotated[Path | None, typer.Option(help="Table of future known inputs.")] = None,
+    coverage: Coverage = 0.9,
+    out: Annotated[Path | None, typer.Option(help="CSV file. [default: standard output]")] = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Forecast the learned series, or those of DATA, as a long table with intervals."""
+    from . import asking
+
+    asking.forecast(run, data, horizon, times, inputs, coverage, out, cache=not no_cache)
+
+
+@app.command()
+def simulate(
+    run: RunPath,
+    y0: Annotated[str, typer.Option("--y0", help='State to start from: "Lynx=10,Hare=20".')],
+    until: Annotated[str, typer.Option(help="Time to end at, as in the data.")],
+    start: Annotated[
+        str | None, typer.Option(help="Time to start at. [default: where the data starts]")
+    ] = None,
+    points: Annotated[int, typer.Option(help="Number of times.")] = 100,
+    out: Annotated[Path | None, typer.Option(help="CSV file. [default: standard output]")] = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Solve the learned equation from any state, as a long table."""
+    from . import asking
+
+    asking.simulate(run, y0, until, start, points, out, cache=not no_cache)
+
+
+@app.command()
+def report(run: RunPath, no_cache: NoCache = False) -> None:
+    """Write the report of a run again."""
+    from . import asking
+
+    asking.report(run, cache=not no_cache)
+
+
+@app.command()
+def reproduce(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the names.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the numbers to this file.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(envvar="TENKAI_DATA", help="Directory of data sets.")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(help="Minutes for each entry.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Draw the figures there.")] = None,
+) -> None:
+    """Published tables and figures beside ours; all of them when none is named."""
+    from .papers import list_entries, run_entries
+
+    if listing:
+        list_entries()
+    else:
+        run_entries(names or [], json, data, budget, figures)

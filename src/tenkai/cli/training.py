@@ -1,0 +1,181 @@
+"""`tenkai fit`: read, check, learn, write, say how good it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from .folder import FORMAT, Run, sha256, versions
+
+if TYPE_CHECKING:
+    from ..data import Trajectories
+
+MODELS = {"neural-ode": "NeuralODE"}
+_POSITIVE = {"auto": "auto", "yes": True, "no": False}
+_MOST_DEVICES = 8  # members and batches of common size do not fill more
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for. `roles` name columns; `options` go to the estimator."""
+
+    data: Path
+    out: Path
+    model: str
+    roles: dict[str, Any]
+    options: dict[str, Any]
+    horizon: str | None
+    coverage: float
+    devices: int | None
+    cache: bool
+
+    def check(self) -> None:
+        """`InputError` for options that are wrong whatever the data."""
+        if self.model not in MODELS:
+            known = ", ".join(MODELS)
+            raise InputError("--model", expected=known, got=self.model, do="pick one of these")
+        positive = self.options["positive"]
+        if positive is not None and positive not in _POSITIVE:
+            known = ", ".join(_POSITIVE)
+            raise InputError("--positive", expected=known, got=positive, do="pick one of these")
+        check_coverage(self.coverage)
+
+    @property
+    def estimator_options(self) -> dict[str, Any]:
+        """Keywords of the estimator: what was not said is left to its defaults."""
+        given = {name: value for name, value in self.options.items() if value is not None}
+        if "positive" in given:
+            given["positive"] = _POSITIVE[given["positive"]]
+        return given
+
+    def config(self, devices: int) -> dict[str, Any]:
+        """What `config.json` records before the fit."""
+        arguments = {"model": self.model, **self.roles, **self.options}
+        arguments |= {"horizon": self.horizon, "coverage": self.coverage, "devices": devices}
+        return {
+            "format": FORMAT,
+            "command": "fit",
+            "arguments": arguments,
+            "seed": self.options["seed"],
+            "versions": versions(),
+            "data": {"path": str(self.data.resolve()), "sha256": sha256(self.data)},
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def check_coverage(coverage: float) -> None:
+    """`InputError` unless between 0 and 1."""
+    if not 0 < coverage < 1:
+        raise InputError(
+            "--coverage", expected="a share between 0 and 1", got=str(coverage), do="pass 0.9"
+        )
+
+
+def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> int:
+    """Run the command; the exit code is 0, 3 (not ok) or 130 (stopped, saved)."""
+    request.check()
+    run = Run(request.out)
+    if resume and overwrite:
+        raise InputError("options", expected="--overwrite or --resume", got="both", do="pass one")
+    if not resume:
+        run.refuse_to_replace(overwrite=overwrite)
+    data = _read(request)
+    config = request.config(request.devices or _cores())
+    if resume:
+        run.check_same(config)
+        ended = run.read().get("status")
+        if ended is not None:
+            _print(quiet, f"{run.path} is finished: {ended['message']}")
+            return 0
+    _print(quiet, *(f"Note: {note}" for note in data.notes), file=sys.stderr)
+    try:
+        if resume:
+            return _learn(request, run, data, config, quiet)
+        with run.begun(config):
+            return _learn(request, run, data, config, quiet)
+    except KeyboardInterrupt:
+        return _stopped(run)
+
+
+def _read(request: Request) -> Trajectories:
+    """The data, before JAX is imported: bad input is answered at once."""
+    from ..data import read_trajectories
+
+    data = read_trajectories(request.data, **request.roles)
+    if request.horizon is not None:
+        data.clock.horizon(request.horizon)
+    return data
+
+
+def _learn(
+    request: Request, run: Run, data: Trajectories, config: dict[str, Any], quiet: bool
+) -> int:
+    from ..devices import configure
+
+    configure(devices=config["arguments"]["devices"], cache=request.cache)
+    from .. import estimators, report
+
+    estimator = getattr(estimators, MODELS[request.model])(**request.estimator_options)
+    estimator.fit(
+        data, checkpoint=run.checkpoints, log=run.history, progress=False if quiet else None
+    )
+    estimator.save(run.model)
+    forecasts = _forecasts(estimator, request)
+    write_table(forecasts, run.forecast)
+    report.html(estimator, run.report, title=_title(request, data), forecasts=forecasts)
+    status = estimator.fit_.status
+    ended = {"kind": status.kind, "ok": status.ok, "message": str(status)}
+    run.write(config | {"status": ended, "seconds": dict(estimator.seconds_)})
+    _print(quiet, *(v.sentence for v in report.verdict(estimator)), f"Report: {run.report}")
+    if not status.ok:
+        _print(quiet, f"tenkai: {status}", file=sys.stderr)
+    return 0 if status.ok else 3
+
+
+def _forecasts(estimator: Any, request: Request) -> list[Any]:
+    """Forecasts of all series; none where future inputs would have to be known."""
+    if estimator.data_.n_inputs:
+        return []
+    made = estimator.forecast(request.horizon, coverage=request.coverage)
+    return made if isinstance(made, list) else [made]
+
+
+def write_table(records: list[Any], out: Any) -> None:
+    """Forecasts or paths as one long CSV table whose time column is called `time`."""
+    import pandas as pd
+
+    columns = ["series", "time", "variable", "mean", "lower", "upper", "coverage"]
+    frames = [r.to_frame().rename(columns={r.time_name: "time"}) for r in records]
+    table = pd.concat(frames) if frames else pd.DataFrame(columns=columns)
+    table.to_csv(out, index=False)
+
+
+def _title(request: Request, data: Trajectories) -> str:
+    names = ", ".join(data.names[:4]) + (", …" if data.dim > 4 else "")
+    return f"{request.data.stem}: a differential equation for {names}"
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return min(len(usable(0)) if usable else os.cpu_count() or 1, _MOST_DEVICES)
+
+
+def _stopped(run: Run) -> int:
+    if run.path.exists():
+        message = f"stopped; saved in {run.path}. Go on with the same command and --resume"
+    else:
+        message = "stopped before there was anything to save"
+    print(f"\ntenkai: {message}", file=sys.stderr)
+    return 130
+
+
+def _print(quiet: bool, *lines: str, file: Any = None) -> None:
+    if not quiet:
+        for line in lines:
+            print(line, file=file, flush=True)
