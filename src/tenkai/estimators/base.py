@@ -1,0 +1,54 @@
+"""Parameters as scikit-learn keeps them, without the second that importing it costs."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from ..errors import InputError
+
+
+class Estimator:
+    """`__init__` stores its keyword arguments untouched; learned things end in an underscore."""
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [n for n in inspect.signature(cls.__init__).parameters if n != "self"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments by name."""
+        return {name: getattr(self, name) for name in self._names()}
+
+    def set_params(self, **params: Any) -> Any:
+        """Change constructor arguments; `InputError` for an unknown name."""
+        for name, value in params.items():
+            if name not in self._names():
+                raise InputError(
+                    f"parameter {name!r}", expected=", ".join(self._names()), got=name,
+                    do="use one of these names",
+                )  # fmt: skip
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        default = inspect.signature(type(self).__init__).parameters
+        changed = (
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if not _same(value, default[name].default)
+        )
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def _fitted(self) -> None:
+        if not hasattr(self, "fit_"):
+            raise InputError(
+                type(self).__name__, expected="a fitted estimator", got="one that never saw data",
+                do="call fit first",
+            )  # fmt: skip
+
+
+def _same(a: Any, b: Any) -> bool:
+    try:
+        return bool(a is b or a == b)
+    except ValueError:  # arrays
+        return False

@@ -1,0 +1,133 @@
+"""What users pass to estimators, checked once and brought into one form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..data import Series, Trajectories, read_trajectories
+from ..errors import InputError
+
+
+def as_trajectories(x: Any, t: Any = None, u: Any = None, *, learn: bool = True) -> Trajectories:
+    """Trajectories as they are; a table whose `t` names the time column; else arrays."""
+    if isinstance(x, Trajectories):
+        return x
+    if hasattr(x, "columns") and (t is None or isinstance(t, str)):
+        return read_trajectories(x, time=t)
+    return Trajectories.from_arrays(x, t, u, learn=learn)
+
+
+def start_states(y0: Any, data: Trajectories, dim: int) -> np.ndarray:
+    """Known start states (series, dim); NaN where they are to be learned."""
+    out = np.full((len(data), dim), np.nan)
+    if y0 is None:
+        return out
+    given = np.atleast_1d(np.asarray(y0, float))
+    rows = given if given.ndim == 2 else given[None]
+    if rows.shape[0] not in (1, len(data)) or rows.shape[1] not in (data.dim, dim):
+        raise InputError(
+            "y0", expected=f"({data.dim},) or ({dim},) numbers, or one such row for each of "
+            f"{len(data)} series", got=f"shape {given.shape}", do="use NaN for what is unknown",
+        )  # fmt: skip
+    out[:, : rows.shape[1]] = rows
+    return out
+
+
+def match_columns(data: Trajectories, trained: Trajectories) -> Trajectories:
+    """Other series must show the variables, inputs and covariates that were learned."""
+    for what in ("names", "input_names", "static_names"):
+        expected, got = getattr(trained, what), getattr(data, what)
+        if expected != got and len(expected) != len(got):
+            raise InputError(
+                "data", expected=f"columns {', '.join(expected) or 'none'}",
+                got=", ".join(got) or "none", do="pass the columns that were learned",
+            )  # fmt: skip
+    if data.clock.kind != trained.clock.kind:
+        raise InputError(
+            "data", expected=f"times as {trained.clock.kind}s", got=f"{data.clock.kind}s",
+            do="use the kind of times that was learned",
+        )  # fmt: skip
+    return data
+
+
+def pick(data: Trajectories, series: Any) -> list[int]:
+    """Positions of the asked series: None is all, else an index or an id."""
+    if series is None:
+        return list(range(len(data)))
+    ids = [s.id for s in data]
+    if isinstance(series, str):
+        return [ids.index(data[series].id)]
+    if not -len(data) <= int(series) < len(data):
+        raise InputError(
+            f"series {series}",
+            expected=f"0 to {len(data) - 1}",
+            got="no such series",
+            do="pick one",
+        )
+    return [int(series) % len(data)]
+
+
+def future_times(one: Series, data: Trajectories, horizon: Any, times: Any) -> np.ndarray:
+    """Float times to forecast: the given ones, or steps of the usual gap up to the horizon."""
+    last = float(one.t[-1])
+    if times is not None:
+        at = np.atleast_1d(np.asarray(data.clock.encode(times), float))
+        if not len(at) or not np.isfinite(at).all() or (np.diff(at) <= 0).any() or at[0] <= last:
+            raise InputError(
+                "times", expected=f"increasing times after {data.clock.decode(np.array([last]))[0]}",
+                got=f"{len(at)} times" + (f" from {data.clock.decode(at[:1])[0]}" if len(at) else ""),
+                do="use reconstruct for times inside the data",
+            )  # fmt: skip
+        return at
+    span = float(one.t[-1] - one.t[0])
+    length = 0.25 * span if horizon is None else data.clock.horizon(horizon, last)
+    gap = float(np.median(np.diff(one.t))) if len(one) > 1 else length / 20
+    count = int(np.clip(np.floor(length / gap + 1e-9), 1, 2000))
+    at = last + length * np.arange(1, count + 1) / count
+    if length / gap <= 2000 and length >= gap:
+        at = last + gap * np.arange(1, count + 1)
+        if length - gap * count > 1e-6 * gap:
+            at = np.append(at, last + length)
+    return at
+
+
+def future_inputs(inputs: Any, count: int, data: Trajectories, which: int) -> np.ndarray | None:
+    """Known inputs at the forecast times, (count, inputs)."""
+    k = data.n_inputs
+    if not k:
+        if inputs is not None:
+            raise InputError(
+                "inputs",
+                expected="none: the model was learned without",
+                got="some",
+                do="leave away",
+            )
+        return None
+    names = ", ".join(data.input_names)
+    if inputs is None:
+        raise InputError(
+            "inputs", expected=f"future values of {names} at {count} times", got="none",
+            do="pass inputs=, one row per forecast time",
+        )  # fmt: skip
+    if isinstance(inputs, list | tuple) and len(inputs) == len(data) and np.ndim(inputs[0]) == 2:
+        inputs = inputs[which]
+    if hasattr(inputs, "columns"):
+        missing = [n for n in data.input_names if n not in inputs.columns]
+        if missing:
+            raise InputError(
+                "inputs", expected=f"columns {names}", got=f"no column {missing[0]!r}", do="add it"
+            )
+        inputs = inputs[list(data.input_names)].to_numpy()
+    u = np.asarray(inputs, float)
+    u = u[:, None] if u.ndim == 1 and k == 1 else u
+    if u.shape == (k,):
+        u = np.tile(u, (count, 1))
+    if u.shape != (count, k) or not np.isfinite(u).all():
+        raise InputError(
+            "inputs", expected=f"finite values of shape ({count}, {k}) for {names}",
+            got=f"shape {u.shape}" + ("" if np.isfinite(u).all() else " with gaps"),
+            do="pass one row per forecast time",
+        )  # fmt: skip
+    return u

@@ -1,0 +1,50 @@
+"""What the numbers of a fit say in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..records import Status
+
+if TYPE_CHECKING:
+    from .neural_ode import NeuralODE
+
+_POOR = 0.5
+
+
+def r_squared(paths: Sequence[np.ndarray], observed: Sequence[np.ndarray]) -> np.ndarray:
+    """Coefficient of determination per variable, (dim,), pooled over series; -inf if not finite."""
+    y, x = np.concatenate(paths), np.concatenate(observed)
+    with np.errstate(invalid="ignore", over="ignore"):
+        miss = np.nansum((np.where(np.isfinite(y), y, np.inf) - x) ** 2, axis=0)
+    total = np.nansum((x - np.nanmean(x, axis=0)) ** 2, axis=0)
+    return 1.0 - miss / np.maximum(total, 1e-300)
+
+
+def status_of(ode: NeuralODE, score: float, notes: tuple[str, ...]) -> Status:
+    """Whether the fit can be used, its cause where not, and a remedy."""
+    check = ode.discretisation_
+    notes = (*notes, check.message)
+    if not np.isfinite(score):
+        return Status(
+            "diverged", "the learned path is not finite", "the field blows up along the series",
+            "use fewer steps per window, positive=False, or more data", False, notes,
+        )  # fmt: skip
+    if score < _POOR:
+        return Status(
+            "not converged", f"the path explains little of the data (R² {score:.2f})",
+            "too few steps, hidden state, strong noise or unknown inputs",
+            "raise steps, set augment=1 or 2, or pass inputs", False, notes,
+        )  # fmt: skip
+    held = ode.held_out_
+    if held is not None and held.error > 1.1 * held.best_naive[1]:
+        name, naive = held.best_naive
+        notes = (
+            *notes,
+            f"on the held-out end the forecast (error {held.error:.2f} sd) is worse than the "
+            f"{name} ({naive:.2f} sd): trust the reconstruction more than the forecast",
+        )
+    return Status("converged", f"converged: R² {score:.3f} of one solve per series", notes=notes)

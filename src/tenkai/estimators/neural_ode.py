@@ -1,0 +1,317 @@
+"""`NeuralODE`: from measurements to a learned differential equation with honest intervals."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path as FilePath
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ..curriculum.check import discretisation
+from ..curriculum.learning import Design, Learned, learn
+from ..curriculum.stages import Plan
+from ..data import Trajectories
+from ..errors import InputError
+from ..fields import activation as check_activation
+from ..records import Fit, Forecast, Path
+from ..unfold import RK4, Tableau
+from . import border
+from .base import Estimator
+from .judgement import r_squared, status_of
+from .prediction import Predictor
+from .user_field import checked_field
+
+
+class NeuralODE(Estimator):
+    """Learns ``dy/dt = f(y, u)`` from irregular, noisy, partly missing series.
+
+    ``f`` is a network (an ensemble of `members`), or any `field` of the user in raw units, with
+    parameters to learn. Training goes by stages: gradient matching on a smoother, multiple
+    shooting over growing windows, whole series with learned start states. Observations
+    are ``x_k = y(t_k) + noise``; state, inputs and time are standardised inside, positive
+    quantities may be modelled on a log scale, and all outputs are in the units of the data.
+
+    Args:
+        members: networks in the ensemble, trained side by side in one compiled program.
+        width, depth, activation: of the hidden layers.
+        augment: hidden state dimensions beside the observed ones (Dupont et al. 2019).
+        y0: known start state in raw units (hidden dimensions in model units), NaN = learn it;
+            ``(dim,)`` for all series or one row per series.
+        time_dependent: let the field read the time.
+        field: ``f(t, y, u) -> dy/dt`` in raw units, an Equinox module with parameters to learn.
+        positive: log scale for positive quantities; "auto" decides on a held-out end.
+        held_out: share of each series' end that first judges the method and is then learned too.
+        steps: optimiser steps of each shooting stage; `matching_steps` those of the first stage.
+        method: the Runge-Kutta tableau of the grid.
+        seed, precision: of everything random, and of the arithmetic.
+
+    After `fit`: `fit_` (status, history), `model_` (the field, arrays with a leading member axis),
+    `data_`, `held_out_`, `coverage_`, `discretisation_`, `seconds_`.
+
+    Source: Chen et al. 2018 (neural ODEs); Bock 1983 (multiple shooting); Varah 1982 (matching).
+
+    >>> import tenkai as tk
+    >>> data = tk.toys.sample("lotka_volterra", n=30, noise=0.05, seed=0)
+    >>> ode = tk.NeuralODE(members=2, steps=20, matching_steps=50, held_out=0.0).fit(data)
+    >>> ode.forecast(horizon=2.0).mean.shape[1]
+    2
+    """
+
+    def __init__(
+        self,
+        *,
+        members: int = 5,
+        width: int = 32,
+        depth: int = 2,
+        activation: str = "tanh",
+        augment: int = 0,
+        y0: Any = None,
+        time_dependent: bool = False,
+        field: Callable | None = None,
+        positive: bool | Literal["auto"] = "auto",
+        held_out: float = 0.2,
+        steps: int = 400,
+        matching_steps: int = 1500,
+        decay: float = 1e-5,
+        method: Tableau = RK4,
+        seed: int = 0,
+        precision: Literal["float32", "float64"] = "float32",
+    ):
+        self.members = members
+        self.width = width
+        self.depth = depth
+        self.activation = activation
+        self.augment = augment
+        self.y0 = y0
+        self.time_dependent = time_dependent
+        self.field = field
+        self.positive = positive
+        self.held_out = held_out
+        self.steps = steps
+        self.matching_steps = matching_steps
+        self.decay = decay
+        self.method = method
+        self.seed = seed
+        self.precision = precision
+
+    def fit(
+        self,
+        x: Any,
+        t: Any = None,
+        u: Any = None,
+        *,
+        checkpoint: FilePath | str | None = None,
+        log: FilePath | str | None = None,
+        progress: bool | None = False,
+    ) -> NeuralODE:
+        """Learn from `Trajectories`, a table (`t` names its time column) or arrays ``x, t, u``.
+
+        With a `checkpoint` folder an interrupted fit, called again, resumes with the same bits;
+        `log` is a history.jsonl. Raises `InputError` for data or arguments that cannot work.
+        """
+        self._check()
+        data = border.as_trajectories(x, t, u)
+        known = border.start_states(self.y0, data, data.dim + self.augment)
+        plan = Plan(
+            matching_steps=self.matching_steps, shooting_steps=self.steps, decay=self.decay,
+            tableau=self.method, seed=self.seed, dtype=np.dtype(self.precision),
+            checkpoint=FilePath(checkpoint) if checkpoint else None,
+            log=FilePath(log) if log else None, progress=progress,
+        )  # fmt: skip
+        with self._precise():
+            design = self._design(data)
+            learned = learn(data, known, design, plan)
+            self._keep(data, learned)
+            self.discretisation_ = discretisation(learned.ensemble, data)
+            self.fit_ = self._record(learned)
+        return self
+
+    def _check(self) -> None:
+        check_activation(self.activation)
+        least = {"members": 1, "width": 1, "depth": 1, "augment": 0, "steps": 1}
+        for name, least_value in (least | {"matching_steps": 1}).items():
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < least_value:
+                raise InputError(
+                    name, expected=f"a whole number of at least {least_value}", got=repr(value),
+                    do="change it",
+                )  # fmt: skip
+        if not 0 <= self.held_out < 0.9:
+            raise InputError(
+                "held_out", expected="a share from 0 to 0.9", got=repr(self.held_out), do="pass 0.2"
+            )
+        if self.positive not in (True, False, "auto") or self.precision not in _PRECISIONS:
+            raise InputError(
+                "positive or precision", expected='True, False or "auto"; "float32" or "float64"',
+                got=f"{self.positive!r}, {self.precision!r}", do="pick one of these",
+            )  # fmt: skip
+
+    def _design(self, data: Trajectories) -> Design:
+        field = self.field
+        if field is not None:
+            field = checked_field(field, data, data.dim + self.augment)
+        return Design(
+            self.members, self.width, self.depth, self.activation, self.augment,
+            self.time_dependent, field, self.positive, self.held_out,
+        )  # fmt: skip
+
+    def _precise(self):
+        return jax.enable_x64(True) if self.precision == "float64" else contextlib.nullcontext()
+
+    def _keep(self, data: Trajectories, learned: Learned) -> None:
+        self.data_, self.names_ = data, data.names
+        self.predictor_ = Predictor(learned.ensemble, learned.calibration, data)
+        self.model_ = learned.ensemble.fields
+        self.held_out_, self.coverage_ = learned.held_out, learned.coverage
+        self.seconds_ = learned.seconds
+
+    def _record(self, learned: Learned) -> Fit:
+        score = float(np.mean(self._score_trained()))
+        status = status_of(self, score, (*self.data_.notes, *learned.notes))
+        steps = sum(f.steps for f in learned.trained.fits)
+        return Fit(self.model_, status, learned.history, sum(self.seconds_.values()), steps)
+
+    def reconstruct(
+        self, t: Any = None, series: Any = None, coverage: float = 0.9
+    ) -> Path | list[Path]:
+        """The learned path through the training series: one solve out of the learned start state.
+
+        `t` are raw times (default: the observed ones). The interval is for a new noisy
+        observation. One series gives a `Path`, several a list.
+        """
+        self._fitted()
+        asked = None if t is None else np.asarray(self.data_.clock.encode(t), float).reshape(-1)
+        with self._precise():
+            made = [
+                self.predictor_.reconstruct(
+                    i, self.data_[i].t if asked is None else asked, coverage
+                )
+                for i in border.pick(self.data_, series)
+            ]
+        return made[0] if len(made) == 1 else made
+
+    def forecast(
+        self,
+        horizon: Any = None,
+        *,
+        times: Any = None,
+        data: Any = None,
+        inputs: Any = None,
+        coverage: float = 0.9,
+    ) -> Forecast | list[Forecast]:
+        """What comes after the last observation, with intervals for new noisy observations.
+
+        `horizon` is in units of the time column (a number, or "10D" for dates); `times` overrides
+        it. `data` are other series, whose states (hidden ones too) are estimated from what was
+        observed; `inputs` the known inputs at the forecast times, required where there are any.
+        """
+        self._fitted()
+        with self._precise():
+            if data is None:
+                known, pairs = self.data_, None
+            else:
+                known = border.as_trajectories(data, learn=False)
+                known = border.match_columns(known, self.data_)
+                pairs = self.predictor_.begin(known)
+            made = []
+            for i, one in enumerate(known):
+                start = self.predictor_.ensemble.starts[:, i]
+                if pairs is not None:
+                    one, start = pairs[i]
+                at = border.future_times(one, known, horizon, times)
+                u = border.future_inputs(inputs, len(at), known, i)
+                made.append(self.predictor_.forecast(one, start, at, u, coverage))
+        return made[0] if len(made) == 1 else made
+
+    def simulate(self, y0: Any, t: Any, u: Any = None) -> Path:
+        """The path from any state `y0` (dim,) in raw units at times `t`, the members' mean."""
+        self._fitted()
+        at = np.asarray(self.data_.clock.encode(t), float).reshape(-1)
+        state = np.asarray(y0, float).reshape(-1)
+        dims = (self.predictor_.ensemble.shown, self.predictor_.ensemble.dim)
+        if len(at) < 1 or (np.diff(at) <= 0).any() or len(state) not in dims:
+            raise InputError(
+                "simulate", expected=f"{dims[0]} numbers as y0 and increasing times",
+                got=f"{len(state)} numbers, {len(at)} times", do="mend them",
+            )  # fmt: skip
+        inputs = border.future_inputs(u, len(at), self.data_, 0)
+        with self._precise():
+            return self.predictor_.simulate(state, at, inputs)
+
+    def derivative(self, y: Any, t: Any = None, u: Any = None) -> Float[np.ndarray, "n dim"]:
+        """The learned vector field ``dy/dt`` at states `y` (n, dim) in raw units, members' mean."""
+        self._fitted()
+        ensemble = self.predictor_.ensemble
+        y = np.atleast_2d(np.asarray(y, float))
+        hidden = np.tile(ensemble.starts[:, :, ensemble.shown :].mean((0, 1)), (len(y), 1))
+        z = np.concatenate(
+            [
+                ensemble.state.forward(y[:, : ensemble.shown]),
+                y[:, ensemble.shown :] if y.shape[1] == ensemble.dim else hidden,
+            ],
+            1,
+        )
+        now = self.data_[0].t[:1] if t is None else self.data_.clock.encode(np.atleast_1d(t))
+        drive = None
+        if ensemble.inputs is not None:
+            middle = ensemble.inputs.offset if u is None else np.asarray(u, float)
+            drive = np.broadcast_to(middle, (len(y), len(ensemble.inputs.offset)))
+        with self._precise():
+            slope = ensemble.slopes(z, np.broadcast_to(now, len(y)), drive)
+        mean = slope[ensemble.trusted].mean(0)[:, : ensemble.shown]
+        stretch = ensemble.state.scale / ensemble.time.scale
+        return mean * stretch * np.where(ensemble.state.positive, y[:, : ensemble.shown], 1.0)
+
+    def score(self, data: Any = None) -> float:
+        """R² of one solve per series, averaged over variables; of other series after estimating
+        their start states."""
+        self._fitted()
+        if data is None:
+            return float(np.mean(self._score_trained()))
+        known = border.match_columns(border.as_trajectories(data, learn=False), self.data_)
+        with self._precise():
+            pairs = self.predictor_.begin(known)
+            paths = [
+                self.predictor_.forecast(one, start, one.t, None, 0.9).mean for one, start in pairs
+            ]
+        return float(np.mean(r_squared(paths, [one.x for one, _ in pairs])))
+
+    def _score_trained(self) -> np.ndarray:
+        paths = [self.predictor_.reconstruct(i, s.t, 0.9).values for i, s in enumerate(self.data_)]
+        return r_squared(paths, [s.x for s in self.data_])
+
+    def summary(self) -> str:
+        """A few lines in words: what was learned and how good it is."""
+        self._fitted()
+        held = self.held_out_
+        lines = [repr(self), str(self.fit_.status)]
+        if held is not None:
+            name, naive = held.best_naive
+            lines.append(
+                f"held-out end: error {held.error:.2f} sd, best naive forecast ({name}) {naive:.2f}"
+            )
+        if self.coverage_:
+            c = self.coverage_
+            lines.append(f"{c['nominal']:.0%} intervals held {c['inside']} of {c['points']} points")
+        return "\n".join([*lines, self.discretisation_.message])
+
+    def plot(self, **options: Any) -> Any:
+        """A figure of the data, the fit with its interval, the forecast and the phase portrait."""
+        self._fitted()
+        from .. import report
+
+        return report.plot(self, **options)
+
+    def save(self, path: FilePath | str) -> None:
+        """One safetensors file: members, scaling, calibration and the series it was trained on."""
+        self._fitted()
+        from .saving import save
+
+        save(self, path)
+
+
+_PRECISIONS = ("float32", "float64")

@@ -1,0 +1,181 @@
+"""Fitted estimators as files; loading runs no code from the file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from ..curriculum.intervals import Calibration
+from ..data import Clock, Scaler, Series, TimeScaler, Trajectories
+from ..errors import InputError
+from ..fields import NeuralField
+from ..models.ensemble import Ensemble
+from ..models.trajectory import RawField, ScaledField
+from ..records import Discretisation, Fit, Forecast, HeldOut, Status
+from ..storage import load_model, save_model, unflatten
+from ..unfold import TABLEAUX
+from .neural_ode import NeuralODE
+from .prediction import Predictor
+
+
+def save(ode: NeuralODE, path: Path | str) -> None:
+    """Write the model file of a fitted `NeuralODE`."""
+    ensemble, data = ode.predictor_.ensemble, ode.data_
+    arrays = {
+        "fields": ensemble.fields, "starts": ensemble.starts, "trusted": ensemble.trusted,
+        "series": [_arrays(s) for s in data],
+        "held_out": _held_arrays(ode.held_out_),
+    }  # fmt: skip
+    arguments = ode.get_params() | {"field": None, "y0": _plain(ode.y0), "method": ode.method.name}
+    save_model(
+        path, arrays, class_name="NeuralODE", arguments=arguments, names=data.names,
+        scaling={
+            "state": ensemble.state.to_dict(), "time": ensemble.time.to_dict(),
+            "inputs": None if ensemble.inputs is None else ensemble.inputs.to_dict(),
+        },
+        step=ensemble.step, calibration=ode.predictor_.calibration.to_dict(),
+        user_field=_qualified(ode.field), data=_description(data),
+        fit={"status": dataclasses.asdict(ode.fit_.status), "history": list(ode.fit_.history),
+             "seconds": ode.fit_.seconds, "steps": ode.fit_.steps, "stages": ode.seconds_},
+        held_out=_held_words(ode.held_out_), coverage=ode.coverage_,
+        discretisation=dataclasses.asdict(ode.discretisation_),
+    )  # fmt: skip
+
+
+def load(path: Path | str, *, field: Callable | None = None) -> NeuralODE:
+    """The estimator that `save` wrote; a model of the user's own field needs that `field` again.
+
+    Raises `InputError` for a damaged file, one of a newer format, or a missing field.
+    """
+    arrays, meta = load_model(path)
+    if meta["class"] != "NeuralODE":
+        raise InputError(
+            f"file {path}", expected="a NeuralODE", got=f"a {meta['class']}", do="pass another file"
+        )
+    if meta["user_field"] and field is None:
+        raise InputError(
+            f"file {path}", expected="the code of its field", got="arrays only: code is never stored",
+            do=f"call tk.load(path, field={meta['user_field']}(...))",
+        )  # fmt: skip
+    arguments = meta["arguments"] | {"method": TABLEAUX[meta["arguments"]["method"]]}
+    ode = NeuralODE(**(arguments | {"field": field}))
+    data = _data(arrays, meta)
+    scaling = meta["scaling"]
+    inputs = None if scaling["inputs"] is None else Scaler.from_dict(scaling["inputs"])
+    state, time = Scaler.from_dict(scaling["state"]), TimeScaler.from_dict(scaling["time"])
+    template = _template(ode, data, state, time, inputs)
+    stored = {k.removeprefix("fields."): v for k, v in arrays.items() if k.startswith("fields.")}
+    ensemble = Ensemble(
+        unflatten(template, stored, f"file {path}"), arrays["starts"], arrays["trusted"],
+        state, time, inputs, data.hold == "previous", meta["step"], ode.method,
+    )  # fmt: skip
+    ode.data_, ode.names_, ode.model_ = data, data.names, ensemble.fields
+    ode.predictor_ = Predictor(ensemble, Calibration.from_dict(meta["calibration"]), data)
+    ode.held_out_, ode.coverage_ = _held_out(arrays, meta, data), meta["coverage"]
+    ode.discretisation_ = Discretisation(**meta["discretisation"])
+    fit = meta["fit"]
+    status = Status(**(fit["status"] | {"notes": tuple(fit["status"]["notes"])}))
+    ode.fit_ = Fit(ode.model_, status, fit["history"], fit["seconds"], fit["steps"])
+    ode.seconds_ = fit["stages"]
+    return ode
+
+
+def _template(ode: NeuralODE, data: Trajectories, state, time, inputs) -> Any:
+    """The shapes of the members' fields, without computing a weight."""
+    dim = data.dim + ode.augment
+    if ode.field is not None:
+        wide = Scaler(
+            *(np.concatenate(p) for p in zip(state, Scaler.identity(ode.augment), strict=True))
+        )
+        user = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, float) else a, ode.field)
+        one = RawField(user, wide, time, inputs)
+    else:
+        one = eqx.filter_eval_shape(lambda: ScaledField(
+            NeuralField(
+                dim, key=jax.random.key(0), inputs=0 if inputs is None else len(inputs.offset),
+                width=ode.width, depth=ode.depth, activation=ode.activation,
+                time_dependent=ode.time_dependent,
+            ),
+            jax.numpy.zeros(dim),
+        ))  # fmt: skip
+
+    def lead(a: Any) -> Any:
+        shaped = hasattr(a, "shape") and hasattr(a, "dtype")
+        return jax.ShapeDtypeStruct((ode.members, *a.shape), a.dtype) if shaped else a
+
+    return jax.tree.map(lead, one)
+
+
+def _arrays(series: Series) -> dict[str, np.ndarray]:
+    parts = {"t": series.t, "x": series.x, "u": series.u, "static": series.static}
+    return {k: v for k, v in parts.items() if v is not None}
+
+
+def _description(data: Trajectories) -> dict[str, Any]:
+    return {
+        "ids": [s.id for s in data], "input_names": data.input_names,
+        "static_names": data.static_names, "units": data.units, "time_name": data.time_name,
+        "clock": data.clock.kind, "hold": data.hold, "notes": data.notes,
+    }  # fmt: skip
+
+
+def _data(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> Trajectories:
+    words = meta["data"]
+    series = tuple(
+        Series(name, *(arrays.get(f"series.{i}.{part}") for part in ("t", "x", "u", "static")))
+        for i, name in enumerate(words["ids"])
+    )
+    return Trajectories(
+        series, tuple(meta["names"]), tuple(words["input_names"]), tuple(words["static_names"]),
+        words["units"], words["time_name"], Clock(words["clock"]), words["hold"],
+        tuple(words["notes"]),
+    )  # fmt: skip
+
+
+def _held_arrays(held: HeldOut | None) -> list[dict[str, np.ndarray]]:
+    if held is None:
+        return []
+    return [
+        {"time": _number(f.time), "mean": f.mean, "lower": f.lower, "upper": f.upper, "observed": x}
+        for f, x in zip(held.forecasts, held.observed, strict=True)
+    ]
+
+
+def _held_words(held: HeldOut | None) -> dict[str, Any] | None:
+    if held is None:
+        return None
+    names = ("error", "naive", "inside", "points", "nominal", "note")
+    return {n: getattr(held, n) for n in names} | {"series": [f.series for f in held.forecasts]}
+
+
+def _held_out(arrays, meta: dict[str, Any], data: Trajectories) -> HeldOut | None:
+    words = meta["held_out"]
+    if words is None:
+        return None
+    dates = data.clock.kind == "date"
+    forecasts, observed = [], []
+    for i, name in enumerate(words.pop("series")):
+        part = {k: arrays[f"held_out.{i}.{k}"] for k in ("time", "mean", "lower", "upper")}
+        time = part["time"].astype("datetime64[ns]") if dates else part["time"]
+        bands = (part["mean"], part["lower"], part["upper"])
+        forecasts.append(Forecast(time, *bands, words["nominal"], data.names, name, data.time_name))
+        observed.append(arrays[f"held_out.{i}.observed"])
+    return HeldOut(tuple(forecasts), tuple(observed), **words)
+
+
+def _number(time: np.ndarray) -> np.ndarray:
+    return time.astype("int64") if time.dtype.kind == "M" else time
+
+
+def _qualified(field: Callable | None) -> str | None:
+    return None if field is None else f"{type(field).__module__}.{type(field).__qualname__}"
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None else np.asarray(value, float).tolist()
