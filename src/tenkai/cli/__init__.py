@@ -1,4 +1,4 @@
-"""The command line. One line on standard error says what went wrong; the exit code says whose it is.
+"""The command line. One line on standard error says what went wrong, the exit code whose it is.
 
 0 done; 1 our bug; 2 bad input or usage; 3 trained, but the status says that it is not good;
 130 interrupted.
@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -19,7 +20,7 @@ from .commands import app
 DONE, BUG, BAD_INPUT, NOT_GOOD, INTERRUPTED = 0, 1, 2, 3, 130
 
 # Typer brings its own copy of click or uses the installed one: the class is reached by its child.
-UsageError = typer.BadParameter.__bases__[0]
+UsageError: Any = typer.BadParameter.__bases__[0]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +55,7 @@ def _say(message: str, code: int) -> int:
     return code
 
 
-def _usage(error: UsageError) -> str:
+def _usage(error: Any) -> str:
     message = error.format_message().rstrip(".")
     where = error.ctx.command_path if error.ctx else "tenkai"
     return f"{message}. See '{where} --help'."

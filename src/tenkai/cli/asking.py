@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .folder import Run, sha256
-from .training import check_coverage, write_table
+from .folder import Run
+from .training import check_coverage, usual_forecasts, write_table
 
 
 def forecast(
@@ -32,15 +32,17 @@ def forecast(
         raise InputError("forecast", expected="--horizon or --times", got=got, do="pass one")
     arguments = Run(run).read()["arguments"]
     estimator = _load(Run(run), cache)
-    clock, known = estimator.data_.clock, {}
-    if horizon is not None:
-        clock.horizon(horizon)
-    if times is not None:
-        known["times"] = clock.decode(read_times(times, clock))
-    if data is not None:
-        known["data"] = _read_like(arguments, data)
+    shown = estimator.data_ if data is None else _read_like(arguments, data)
+    clock = estimator.data_.clock
+    at = None if times is None else read_times(times, clock)
+    known: dict[str, Any] = {} if data is None else {"data": shown}
+    last = max(s.t[-1] for s in shown)
+    end = None if horizon is None else last + clock.horizon(horizon, last)
     if inputs is not None:
-        known["inputs"] = _read_inputs(arguments, inputs, estimator.data_)
+        table = _read_inputs(arguments, inputs, estimator.data_)
+        at, known["inputs"] = inputs_ahead(table, shown, at, last, end)
+    if at is not None:
+        horizon, known["times"] = None, clock.decode(at)
     made = estimator.forecast(horizon, coverage=coverage, **known)
     _write(made if isinstance(made, list) else [made], out)
 
@@ -75,11 +77,13 @@ def simulate(
 def report(run: Path, *, cache: bool) -> None:
     """Write `report.html` of a run again."""
     folder = Run(run)
-    folder.read()
+    arguments = folder.read()["arguments"]
     estimator = _load(folder, cache)
     from ..report import html
 
-    html(estimator, folder.report, forecasts=[] if estimator.data_.n_inputs else None)
+    coverage = arguments["coverage"]
+    forecasts = usual_forecasts(estimator, arguments["horizon"], coverage)
+    html(estimator, folder.report, forecasts=forecasts, coverage=coverage)
     print(f"Report: {folder.report}")
 
 
@@ -147,19 +151,48 @@ def _read_like(arguments: dict[str, Any], path: Path) -> Any:
 
 
 def _read_inputs(arguments: dict[str, Any], path: Path, data: Any) -> Any:
-    """Future inputs (time, inputs) with their times, in the run's columns."""
-    import pandas as pd
-
+    """Future inputs as trajectories, in the run's columns."""
     from ..data import read_trajectories
 
-    table = read_trajectories(
-        path,
-        time=arguments["time"],
-        series=arguments["series"],
-        targets=list(data.input_names),
-        learn=False,
-    )
-    return pd.DataFrame(table.to_frame())
+    if not data.n_inputs:
+        raise InputError(
+            "--inputs", expected="none: the model was learned without", got=str(path),
+            do="leave it away",
+        )  # fmt: skip
+    columns = {name: arguments[name] for name in ("time", "series", "variable", "value")}
+    return read_trajectories(path, **columns, targets=list(data.input_names), learn=False)
+
+
+def inputs_ahead(
+    table: Any, shown: Any, at: np.ndarray | None, last: float, end: float | None
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Forecast times and the inputs there, (times, inputs) for each series.
+
+    Without times of their own, the forecast is at the table's times after `last` up to `end`.
+    A table with one series holds for all.
+    """
+    one = table[0]
+    inside = (one.t > last) & (one.t <= (np.inf if end is None else end))
+    moments = one.t[inside] if at is None else at
+    if not len(moments):
+        raise InputError(
+            "--inputs", expected="times after the data and within the horizon",
+            got=f"{table.clock.decode(one.t[0])} to {table.clock.decode(one.t[-1])}",
+            do="add future rows, or pass a longer --horizon",
+        )  # fmt: skip
+    rows = [one if len(table) == 1 else table[s.id] for s in shown]
+    return moments, [_held(row, moments, table) for row in rows]
+
+
+def _held(row: Any, at: np.ndarray, table: Any) -> np.ndarray:
+    """Inputs of one series at the times, on the straight line between its rows."""
+    if at[0] < row.t[0] or at[-1] > row.t[-1] or np.isnan(row.x).any():
+        raise InputError(
+            "--inputs", expected="values at every forecast time",
+            got=f"gaps, or only {table.clock.decode(row.t[0])} to {table.clock.decode(row.t[-1])}",
+            do="fill in the missing rows",
+        )  # fmt: skip
+    return np.stack([np.interp(at, row.t, column) for column in row.x.T], axis=1)
 
 
 def _load(run: Run, cache: bool) -> Any:

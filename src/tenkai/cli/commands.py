@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -65,8 +65,16 @@ def fit(
         str | None, typer.Option(metavar="auto|yes|no", help="Learn on a log scale.")
     ] = None,
     augment: Annotated[int | None, typer.Option(help="Hidden dimensions of the state.")] = None,
-    members: Annotated[int | None, typer.Option(help="Models in the ensemble.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    time_dependent: Annotated[
+        bool | None, typer.Option("--time-dependent", help="Let the equation depend on the time.")
+    ] = None,
+    members: Annotated[int | None, typer.Option(help="Networks in the ensemble.")] = None,
+    width: Annotated[int | None, typer.Option(help="Units in each hidden layer.")] = None,
+    depth: Annotated[int | None, typer.Option(help="Hidden layers.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps of each stage.")] = None,
+    matching_steps: Annotated[int | None, typer.Option(help="Those of the first stage.")] = None,
+    held_out: Annotated[float | None, typer.Option(help="Share of each end to test on.")] = None,
+    precision: Annotated[str | None, typer.Option(metavar="float32|float64")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     horizon: Horizon = None,
     coverage: Coverage = 0.9,
@@ -95,8 +103,14 @@ def fit(
         options={
             "positive": positive,
             "augment": augment,
+            "time_dependent": time_dependent,
             "members": members,
+            "width": width,
+            "depth": depth,
             "steps": steps,
+            "matching_steps": matching_steps,
+            "held_out": held_out,
+            "precision": precision,
             "seed": seed,
         },
         horizon=horizon,

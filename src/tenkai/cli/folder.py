@@ -144,7 +144,7 @@ class Run:
             self.write(config)
             yield
         finally:
-            if not self._holds_something():
+            if not self.holds_something:
                 shutil.rmtree(self.path)
                 if aside.exists():
                     aside.rename(self.path)
@@ -152,7 +152,9 @@ class Run:
                     folder.rmdir()
             shutil.rmtree(aside, ignore_errors=True)
 
-    def _holds_something(self) -> bool:
+    @property
+    def holds_something(self) -> bool:
+        """Whether a model or a state to go on from has been saved."""
         return self.model.exists() or any(self.checkpoints.rglob("*.safetensors"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -93,13 +94,11 @@ def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> in
             _print(quiet, f"{run.path} is finished: {ended['message']}")
             return 0
     _print(quiet, *(f"Note: {note}" for note in data.notes), file=sys.stderr)
-    try:
-        if resume:
+    with contextlib.nullcontext() if resume else run.begun(config):
+        try:
             return _learn(request, run, data, config, quiet)
-        with run.begun(config):
-            return _learn(request, run, data, config, quiet)
-    except KeyboardInterrupt:
-        return _stopped(run)
+        except KeyboardInterrupt:
+            return _stopped(run)
 
 
 def _read(request: Request) -> Trajectories:
@@ -121,13 +120,12 @@ def _learn(
     from .. import estimators, report
 
     estimator = getattr(estimators, MODELS[request.model])(**request.estimator_options)
-    estimator.fit(
-        data, checkpoint=run.checkpoints, log=run.history, progress=False if quiet else None
-    )
+    estimator.fit(data, checkpoint=run.checkpoints, log=run.history, progress=not quiet)
     estimator.save(run.model)
-    forecasts = _forecasts(estimator, request)
+    coverage = request.coverage
+    forecasts = usual_forecasts(estimator, request.horizon, coverage)
     write_table(forecasts, run.forecast)
-    report.html(estimator, run.report, title=_title(request, data), forecasts=forecasts)
+    report.html(estimator, run.report, forecasts=forecasts, coverage=coverage)
     status = estimator.fit_.status
     ended = {"kind": status.kind, "ok": status.ok, "message": str(status)}
     run.write(config | {"status": ended, "seconds": dict(estimator.seconds_)})
@@ -137,11 +135,11 @@ def _learn(
     return 0 if status.ok else 3
 
 
-def _forecasts(estimator: Any, request: Request) -> list[Any]:
+def usual_forecasts(estimator: Any, horizon: str | None, coverage: float) -> list[Any]:
     """Forecasts of all series; none where future inputs would have to be known."""
     if estimator.data_.n_inputs:
         return []
-    made = estimator.forecast(request.horizon, coverage=request.coverage)
+    made = estimator.forecast(horizon, coverage=coverage)
     return made if isinstance(made, list) else [made]
 
 
@@ -152,12 +150,9 @@ def write_table(records: list[Any], out: Any) -> None:
     columns = ["series", "time", "variable", "mean", "lower", "upper", "coverage"]
     frames = [r.to_frame().rename(columns={r.time_name: "time"}) for r in records]
     table = pd.concat(frames) if frames else pd.DataFrame(columns=columns)
+    if table["time"].dtype.kind == "f" and (table["time"] % 1 == 0).all():
+        table["time"] = table["time"].astype("int64")  # years stay years
     table.to_csv(out, index=False)
-
-
-def _title(request: Request, data: Trajectories) -> str:
-    names = ", ".join(data.names[:4]) + (", …" if data.dim > 4 else "")
-    return f"{request.data.stem}: a differential equation for {names}"
 
 
 def _cores() -> int:
@@ -167,7 +162,7 @@ def _cores() -> int:
 
 
 def _stopped(run: Run) -> int:
-    if run.path.exists():
+    if run.holds_something:
         message = f"stopped; saved in {run.path}. Go on with the same command and --resume"
     else:
         message = "stopped before there was anything to save"

@@ -81,13 +81,16 @@ class Findings:
         return residuals / np.where(spread > 0, spread, 1.0)
 
 
-def gather(estimator: Any, forecasts: Any = None) -> Findings:
-    """Everything a report shows of a fitted estimator; `forecasts` where they exist already."""
+def gather(estimator: Any, forecasts: Any = None, coverage: float = 0.9) -> Findings:
+    """Everything a report shows of a fitted estimator; `forecasts` where they exist already.
+
+    A model with known inputs is not forecast: its future inputs would have to be known.
+    """
     data = estimator.data_
     if forecasts is None:
-        forecasts = estimator.forecast()
+        forecasts = [] if data.n_inputs else estimator.forecast(coverage=coverage)
     by_id = {f.series: f for f in (forecasts if isinstance(forecasts, list) else [forecasts])}
-    shown = tuple(_show(estimator, s, by_id.get(s.id)) for s in list(data)[:SHOWN])
+    shown = tuple(_show(estimator, s, by_id.get(s.id), coverage) for s in list(data)[:SHOWN])
     model, members = estimator.model_, getattr(estimator, "members", None) or 1
     return Findings(
         kind=type(estimator).__name__,
@@ -111,12 +114,12 @@ def gather(estimator: Any, forecasts: Any = None) -> Findings:
     )
 
 
-def _show(estimator: Any, series: Any, forecast: Forecast | None) -> Shown:
+def _show(estimator: Any, series: Any, forecast: Forecast | None, coverage: float) -> Shown:
     """The learned path at the observations and between them, from one call."""
     clock = estimator.data_.clock
     fine = np.linspace(series.t[0], series.t[-1], _SMOOTH)
     moments = np.union1d(fine, series.t)
-    path = estimator.reconstruct(clock.decode(moments), series=series.id)
+    path = estimator.reconstruct(clock.decode(moments), series=series.id, coverage=coverage)
     rows = np.searchsorted(moments, series.t)
     return Shown(
         id=series.id,
@@ -129,16 +132,13 @@ def _show(estimator: Any, series: Any, forecast: Forecast | None) -> Shown:
 
 
 def _planes(estimator: Any, points: np.ndarray) -> tuple[Plane, ...]:
-    """The learned field in every pair of variables, the first few."""
+    """The learned field in every pair of variables, the first few; inputs at their means."""
     data = estimator.data_
     dim = points.shape[1]
-    inputs = [s.u for s in data if s.u is not None]
-    u = np.nanmean(np.concatenate(inputs), axis=0) if inputs else None
-    middle = data.clock.decode(np.array([np.mean([s.t.mean() for s in data])]))[0]
+    middle = data.clock.decode(np.array([np.mean([s.t.mean() for s in data])]))
 
     def derivative(y: np.ndarray) -> np.ndarray:
-        held = None if u is None else np.tile(u, (len(y), 1))
-        return estimator.derivative(y, t=middle, u=held)
+        return estimator.derivative(y, t=middle)
 
     pairs = list(combinations(range(dim), 2))[:_PLANES]
     return tuple(plane(derivative, points, pair, tuple(data.names)) for pair in pairs)

@@ -30,14 +30,21 @@ window.matchMedia("print").addEventListener("change", fit);
 """
 
 
-def html(estimator: Any, path: str | Path, *, title: str = "", forecasts: Any = None) -> Path:
+def html(
+    estimator: Any,
+    path: str | Path,
+    *,
+    title: str = "",
+    forecasts: Any = None,
+    coverage: float = 0.9,
+) -> Path:
     """Write the report of a fitted estimator of trajectories to `path` and return the path.
 
-    `forecasts` are shown instead of the estimator's default ones. The file is replaced in one
-    step, so that a reader never sees half a page.
+    `forecasts` are shown instead of the estimator's default ones; `coverage` is of all intervals.
+    The file is replaced in one step, so that a reader never sees half a page.
     """
     path = Path(path)
-    text = render(gather(estimator, forecasts), title)
+    text = render(gather(estimator, forecasts, coverage), title)
 
     write_atomic(path, text.encode())
     return path
