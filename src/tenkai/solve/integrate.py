@@ -136,7 +136,7 @@ def _fixed(
     at = steps.t[:, None] + steps.h[:, None] * jnp.asarray(method.c, steps.t.dtype)
     nfe, interpolant = n * method.stages, None
     if dense:
-        interpolant = _hermite(field, y0, fine, steps)
+        interpolant = _hermite(field, y0, fine, steps, ts[-1])
         at = jnp.concatenate([at, steps.t[:, None], (steps.t + steps.h)[:, None]], axis=1)
         nfe += 2 * n
     work = Counts(*(jnp.asarray(count, jnp.int32) for count in (nfe, n, 0)))
@@ -151,10 +151,10 @@ def _pick(fine: Array, counts: tuple[int, ...]) -> Array:
     return fine[np.cumsum(counts) - 1]
 
 
-def _hermite(field: Callable, y0: PyTree, fine: PyTree, steps: Interval) -> Hermite:
+def _hermite(field: Callable, y0: PyTree, fine: PyTree, steps: Interval, end: Array) -> Hermite:
     ys = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), y0, fine)
     starts = jax.tree.map(lambda v: v[:-1], ys)
     ends = steps.t + steps.h
     slopes = jax.vmap(field)
-    ts = jnp.concatenate([steps.t, ends[-1:]])
+    ts = jnp.append(steps.t, end.astype(steps.t.dtype))
     return Hermite(ts, ys, slopes(steps.t, starts, steps.u0), slopes(ends, fine, steps.u1))

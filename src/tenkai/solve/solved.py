@@ -72,9 +72,7 @@ class Solved(eqx.Module):
         """States at any times of the solved span: leaves of shape ``t.shape + state.shape``."""
         if self.dense is None:
             raise ValueError("this solve kept no dense output. Solve with dense=True.")
-        t = jnp.asarray(t, self.ts.dtype)
-        ys = jax.vmap(self.dense.evaluate)(t.ravel())
-        return jax.tree.map(lambda y: y.reshape(t.shape + y.shape[1:]), ys)
+        return _evaluate(self.dense, jnp.asarray(t, self.ts.dtype))
 
     def to_path(self, names: tuple[str, ...] = (), **record: Any) -> Path:
         """The record of one solve, outside `jit`; further fields of `Path` are passed on.
@@ -99,6 +97,12 @@ class Solved(eqx.Module):
 
     def _values_at(self) -> Callable[[Any], np.ndarray]:
         return lambda t: _table(self(t), np.ndim(t))
+
+
+@eqx.filter_jit
+def _evaluate(dense: Any, t: Array) -> PyTree:
+    ys = jax.vmap(dense.evaluate)(t.ravel())
+    return jax.tree.map(lambda y: y.reshape(t.shape + y.shape[1:]), ys)
 
 
 def _table(ys: PyTree, axes: int) -> np.ndarray:
