@@ -1,4 +1,4 @@
-"""The command line: exit codes, one line per mistake, nothing written for bad input, run directories."""
+"""The command line: exit codes, one line per mistake, nothing written for it, run directories."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import csv
 import hashlib
 import io
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ class Learner(Oscillator):
 
     status = Status("finished", "Trained.")
     stop_after = ""
-    seen: dict[str, Any] = {}
+    seen: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, **options: Any):
         self.options = options
@@ -59,9 +60,8 @@ class Learner(Oscillator):
         type(self).seen = {"options": self.options, "progress": progress, "data": data}
         if self.stop_after == "nothing":
             raise KeyboardInterrupt
-        storage.save(checkpoint.with_name("checkpoints") / "1.safetensors", {}, {"kind": "c"}) if (
-            checkpoint.mkdir(exist_ok=True) or True
-        ) else None
+        checkpoint.mkdir(exist_ok=True)
+        storage.save(checkpoint / "1.safetensors", {}, {"kind": "checkpoint"})
         log.write_text('{"step": 1}\n')
         if self.stop_after == "a checkpoint":
             raise KeyboardInterrupt
@@ -255,7 +255,7 @@ def test_fit_ends_with_three_lines(tk: Say, learner: type[Learner]) -> None:
 def test_forecast_table_is_long(tk: Say, tmp_path: Path, learner: type[Learner]) -> None:
     tk("fit", EXAMPLE)
     rows = table((tmp_path / "runs/lynx_hare/forecast.csv").read_text())
-    assert list(rows[0]) == "series time variable mean lower upper coverage".split()
+    assert ",".join(rows[0]) == "series,time,variable,mean,lower,upper,coverage"
     assert len(rows) == 20 * 2
     assert [float(r["mean"]) for r in rows[:2]] == pytest.approx([np.cos(12), -np.sin(12)])
 
@@ -489,3 +489,78 @@ def test_reproduce_all_writes_a_list(tk: Say, tmp_path: Path, papers: None) -> N
     tk("reproduce", "--json", "out.json")
     written = json.loads((tmp_path / "out.json").read_text())
     assert [entry["name"] for entry in written] == reproduce.names()
+
+
+# --- the whole way, with a real model of a driven system ---
+
+
+@pytest.fixture(scope="module")
+def driven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of ``x' = u - x`` with a known input, trained for a moment."""
+    folder = tmp_path_factory.mktemp("driven")
+    t = np.linspace(0, 6, 31)
+    x = (np.sin(t) - np.cos(t) + np.exp(-t)) / 2
+    rows = "".join(f"{a},{b:.5f},{c:.5f}\n" for a, b, c in zip(t, x, np.sin(t), strict=True))
+    (folder / "d.csv").write_text("t,x,u\n" + rows)
+    effort = shlex.split(
+        "--members 1 --width 4 --depth 1 --steps 5 --matching-steps 20 --held-out 0"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tenkai.devices.configure", lambda **options: None)
+        out = folder / "run"
+        code = main(["fit", str(folder / "d.csv"), "--inputs", "u", "--out", str(out), *effort])
+    assert code in (0, 3)
+    return out
+
+
+def test_run_with_inputs_is_complete_without_a_forecast(driven: Path) -> None:
+    assert (driven / "forecast.csv").read_text().startswith("series,time,variable,mean")
+    assert "Network" in (driven / "report.html").read_text(encoding="utf-8")
+    stages = [json.loads(line)["stage"] for line in (driven / "history.jsonl").open()]
+    assert stages
+
+
+def test_missing_future_inputs(tk: Say, driven: Path) -> None:
+    answer = tk("forecast", driven, "--horizon", "1")
+    assert answer.code == 2
+    assert "future values of u" in answer.line
+
+
+@pytest.mark.parametrize("how", ["horizon", "times"])
+def test_forecast_with_future_inputs(tk: Say, tmp_path: Path, driven: Path, how: str) -> None:
+    (tmp_path / "u.csv").write_text("t,u\n6,0\n6.5,1\n7,2\n8,2\n")
+    (tmp_path / "times.csv").write_text("t\n6.25\n7.5\n")
+    options = {"horizon": ["--horizon", "1"], "times": ["--times", "times.csv"]}[how]
+    answer = tk("forecast", driven, *options, "--inputs", "u.csv")
+    assert answer.code == 0, answer.err
+    expected = {"horizon": [6.5, 7], "times": [6.25, 7.5]}[how]
+    assert [float(row["time"]) for row in table(answer.out)] == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("t,u\n1,0\n2,0\n", "times after the data"),
+        ("t,v\n7,0\n8,0\n", "'u'"),
+        ("t,u\n7,x\n8,0\n", "'x'"),
+        ("t,u\n6.5,\n7,1\n", "at every forecast time"),
+    ],
+)
+def test_bad_future_inputs(tk: Say, tmp_path: Path, driven: Path, content: str, words: str) -> None:
+    (tmp_path / "u.csv").write_text(content)
+    answer = tk("forecast", driven, "--horizon", "1", "--inputs", "u.csv")
+    assert answer.code == 2
+    assert words in answer.line
+
+
+def test_forecast_other_data(tk: Say, tmp_path: Path, driven: Path) -> None:
+    rows = "".join(f"{t},{0.1 * t},{1}\n" for t in range(5))
+    (tmp_path / "new.csv").write_text("t,x,u\n" + rows)
+    (tmp_path / "u.csv").write_text("t,u\n5,1\n6,1\n")
+    answer = tk("forecast", driven, "new.csv", "--horizon", "2", "--inputs", "u.csv")
+    assert answer.code == 0, answer.err
+    assert [float(row["time"]) for row in table(answer.out)] == [5, 6]
+
+
+def test_report_of_a_run_with_inputs(tk: Say, driven: Path) -> None:
+    assert tk("report", driven).code == 0

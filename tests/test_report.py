@@ -177,9 +177,9 @@ def test_diagram_counts_parameters_per_member() -> None:
     one = NeuralField(2, key=key, width=8)
     text = report.diagram(one).svg
     numbers = 2 * 8 + 8 + 8 * 8 + 8 + 8 * 2 + 2
-    assert f"{numbers} numbers" in text
+    assert f"{numbers} parameters" in text
     many = Oscillator().model_
-    assert f"{numbers} numbers × 3 members" in report.diagram(many, members=3).svg
+    assert f"{numbers} parameters × 3 members" in report.diagram(many, members=3).svg
 
 
 def test_diagram_of_a_sum_with_a_user_equation() -> None:
@@ -196,7 +196,7 @@ def test_diagram_of_a_sum_with_a_user_equation() -> None:
     box = outline(field, 1)
     assert box.joint == "+"
     assert [part.title for part in box.parts] == ["Growth", "MLP"]
-    assert box.parts[0].lines == ("rate = 0.25", "table 3 × 2")
+    assert box.parts[0].lines == ("rate = 0.25", "table (3 × 2)")
     assert [part.title for part in box.parts[1].parts] == ["1 → 4", "4 → 1"]
 
 

@@ -129,7 +129,7 @@ def _learn(
     status = estimator.fit_.status
     ended = {"kind": status.kind, "ok": status.ok, "message": str(status)}
     run.write(config | {"status": ended, "seconds": dict(estimator.seconds_)})
-    _print(quiet, *(v.sentence for v in report.verdict(estimator)), f"Report: {run.report}")
+    _print(quiet, *map(str, report.verdict(estimator)), f"Report: {run.report}")
     if not status.ok:
         _print(quiet, f"tenkai: {status}", file=sys.stderr)
     return 0 if status.ok else 3
@@ -150,8 +150,9 @@ def write_table(records: list[Any], out: Any) -> None:
     columns = ["series", "time", "variable", "mean", "lower", "upper", "coverage"]
     frames = [r.to_frame().rename(columns={r.time_name: "time"}) for r in records]
     table = pd.concat(frames) if frames else pd.DataFrame(columns=columns)
-    if table["time"].dtype.kind == "f" and (table["time"] % 1 == 0).all():
-        table["time"] = table["time"].astype("int64")  # years stay years
+    times = table["time"].to_numpy()
+    if times.dtype.kind == "f" and (times % 1 == 0).all():
+        table["time"] = times.astype("int64")  # years stay years
     table.to_csv(out, index=False)
 
 

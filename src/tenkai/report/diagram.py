@@ -72,7 +72,7 @@ class Diagram:
 def draw(model: Any, members: int = 1) -> Diagram:
     """The picture of a model; with `members` > 1 every array has a leading axis of that length."""
     box = outline(model, members)
-    total = f"{_count(model, members):,} numbers"
+    total = f"{_count(model, members):,} parameters"
     if members > 1:
         total += f" × {members} members"
     return Diagram(dataclasses.replace(box, title=f"{box.title} · {total}"))
@@ -106,7 +106,7 @@ def outline(node: Any, members: int) -> Box:
 @outline.register
 def _(node: Linear, members: int) -> Box:
     n_out, n_in = np.shape(node.weight)[-2:]
-    return Box(f"{n_in} → {n_out}", (f"{n_out * (n_in + 1):,} weights",))
+    return Box(f"{n_in} → {n_out}", (f"{n_out * (n_in + 1):,} parameters",))
 
 
 @outline.register
@@ -142,7 +142,7 @@ def _describe(value: Any, members: int) -> list[str]:
     shape = value.shape[1:] if members > 1 else value.shape
     if shape == ():
         return [f"= {float(np.mean(value)):.4g}"]
-    return [" × ".join(map(str, shape))]
+    return [f"({' × '.join(map(str, shape))})"]
 
 
 def _count(node: Any, members: int) -> int:

@@ -78,7 +78,11 @@ def _band(x: np.ndarray, lower: np.ndarray, upper: np.ndarray, shade: str) -> di
 
 
 def over_time(findings: Findings, variable: int) -> Figure:
-    """Data, learned path and forecast of one variable, with their intervals."""
+    """Data, learned path and forecast of one variable, with their intervals.
+
+    Where everything is positive two buttons choose the axis; where intervals reach far above the
+    data, the logarithmic one is shown first, because on it the data stay readable.
+    """
     alone = len(findings.series) == 1
     traces: list[dict] = []
     for k, series in enumerate(findings.series):
@@ -86,20 +90,35 @@ def over_time(findings: Findings, variable: int) -> Figure:
         names = ("learned", "forecast", "observed") if alone else (series.id, "", "")
         traces += _one_series(series, variable, shades, names)
     x, y = _axis(findings.time_name), _axis(findings.label(variable))
-    return _figure(traces, x, y)
+    if not np.nanmin(np.concatenate([trace["y"] for trace in traces])) > 0:
+        return _figure(traces, x, y)
+    logarithmic = findings.towering
+    scale = {"type": "log" if logarithmic else "linear", "minorloglabels": "complete"}
+    return _figure(traces, x, y | scale, updatemenus=[_scale_buttons(logarithmic)])
+
+
+def _scale_buttons(logarithmic: bool) -> dict[str, Any]:
+    def button(kind: str) -> dict[str, Any]:
+        change = {"yaxis.type": kind, "yaxis.autorange": True}
+        return {"label": kind, "method": "relayout", "args": [change]}
+
+    place = {"x": 1, "xanchor": "right", "y": 1.03, "yanchor": "bottom", "pad": {"r": 0}}
+    look = {"bgcolor": "white", "bordercolor": RULE, "font": {"size": 11, "color": QUIET}}
+    buttons = [button("linear"), button("log")]
+    shown = {"type": "buttons", "direction": "right", "active": int(logarithmic)}
+    return shown | place | look | {"buttons": buttons}
 
 
 def _one_series(series: Shown, i: int, shades: tuple, names: tuple) -> list[dict]:
-    path, forecast = series.path, series.forecast
+    path, ahead = series.path, series.ahead
     traces = []
     if path.lower is not None and path.upper is not None:
         traces.append(_band(path.time, path.lower[:, i], path.upper[:, i], shades[0]))
     traces.append(_line(path.time, path.values[:, i], shades[0], names[0]))
-    if forecast is not None:
-        lower, upper = forecast.lower[:, i], forecast.upper[:, i]
-        traces.append(_band(forecast.time, lower, upper, shades[1]))
+    if ahead is not None:
+        traces.append(_band(ahead.time, ahead.lower[:, i], ahead.upper[:, i], shades[1]))
         dash = {"dash": "dash"}
-        traces.append(_line(forecast.time, forecast.mean[:, i], shades[1], names[1], line=dash))
+        traces.append(_line(ahead.time, ahead.mean[:, i], shades[1], names[1], line=dash))
     traces.append(_dots(series.time, series.observed[:, i], shades[2], names[2]))
     return traces
 
@@ -164,7 +183,7 @@ def loss(fit: Fit) -> Figure:
     line = {"color": FLOW, "width": 1}
     shapes = [{"type": "line", "layer": "below", "line": line} | m for m in marks]
     y = _axis("loss", type="log", exponentformat="power", dtick=1)
-    return _figure(traces, _axis("optimiser step"), y, shapes=shapes)
+    return _figure(traces, _axis("optimiser step"), y, shapes=shapes, showlegend=False)
 
 
 def residuals(findings: Findings) -> Figure:

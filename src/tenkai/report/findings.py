@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +13,7 @@ from .flow import Plane, plane
 
 SHOWN = 6  # series in one picture: more are not told apart
 _PLANES = 6
+_TOWERING = 2.5
 _SMOOTH = 240  # points of a drawn curve
 
 
@@ -39,6 +40,22 @@ class Shown:
     at_observed: np.ndarray
     path: Path
     forecast: Forecast | None = None
+
+    @property
+    def ahead(self) -> Forecast | None:
+        """The forecast for drawing: it begins where the path ends."""
+        path, forecast = self.path, self.forecast
+        if forecast is None or path.lower is None or path.upper is None:
+            return forecast
+        joined = {
+            "time": (path.time, forecast.time),
+            "mean": (path.values, forecast.mean),
+            "lower": (path.lower, forecast.lower),
+            "upper": (path.upper, forecast.upper),
+        }
+        return replace(
+            forecast, **{name: np.concatenate([a[-1:], b]) for name, (a, b) in joined.items()}
+        )
 
     @property
     def residuals(self) -> np.ndarray:
@@ -73,6 +90,14 @@ class Findings:
         """Name of a variable with its unit."""
         unit = self.units.get(self.names[variable], "")
         return f"{self.names[variable]} ({unit})" if unit else self.names[variable]
+
+    @property
+    def towering(self) -> bool:
+        """Whether an interval reaches so far above the data that they would shrink to a line."""
+        bands = [a.upper for s in self.series for a in (s.path, s.ahead) if a is not None]
+        highs = [band.max(0) for band in bands if band is not None]
+        tops = np.nanmax([np.nanmax(np.abs(s.observed), axis=0) for s in self.series], axis=0)
+        return bool(highs) and bool((np.max(highs, axis=0) > _TOWERING * tops).any())
 
     def deviations(self) -> np.ndarray:
         """Standardised residuals of the shown series, (time, dim)."""

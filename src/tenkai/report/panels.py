@@ -44,7 +44,7 @@ def over_time(ax: Axes, findings: Findings, variable: int, *, legend: bool = Tru
     for k, series in enumerate(findings.series):
         learned, ahead = (LEARNED, AHEAD) if alone else (colour(k), colour(k))
         label = "learned" if alone else series.id
-        path, forecast = series.path, series.forecast
+        path, forecast = series.path, series.ahead
         ax.plot(path.time, path.values[:, variable], color=learned, label=label)
         if path.lower is not None and path.upper is not None:
             band(ax, path.time, path.lower[:, variable], path.upper[:, variable], learned)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from . import figures
+from .axes import running
 from .diagram import draw
 from .findings import SHOWN, Findings
-from .palette import INK, LEARNED, QUIET
+from .palette import INK, LEARNED, QUIET, RULE, colour
 from .verdict import Measured, Verdict, forecast_verdict, interval_verdict, measured
 
 _PANELS = 12  # variables with a panel of their own
@@ -64,17 +65,16 @@ def _table(head: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> str:
     return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
 
 
-def _bars(rows: Iterable[tuple[str, float, str]], ours: str = "") -> str:
+def _bars(rows: Iterable[tuple[str, float, str]], shades: Sequence[str]) -> str:
     """A table whose numbers are also bars: name, number, the number as text."""
     rows = list(rows)
     most = max((v for _, v, _ in rows if np.isfinite(v)), default=0.0) or 1.0
     lines = []
-    for name, value, text in rows:
+    for (name, value, text), shade in zip(rows, shades, strict=True):
         share = 100 * value / most if np.isfinite(value) else 0
-        look = ' class="ours"' if name == ours else ""
         lines.append(
-            f"<tr{look}><td>{escape(name)}</td><td>{escape(text)}</td>"
-            f'<td class="bar"><span style="width:{share:.1f}%"></span></td></tr>'
+            f"<tr><td>{escape(name)}</td><td>{escape(text)}</td><td class='bar'>"
+            f'<span style="width:{share:.1f}%;background:{shade}"></span></td></tr>'
         )
     return f'<div class="scroll"><table class="bars">{"".join(lines)}</table></div>'
 
@@ -88,13 +88,19 @@ def _opening(f: Findings, heading: str) -> str:
     lines = [status.message]
     lines += [f"Cause: {status.cause}."] if status.cause else []
     lines += [f"What to do: {status.remedy}."] if status.remedy else []
-    told = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    told += "".join(f'<p class="note">{escape(note)}</p>' for note in status.notes)
+    told = "".join(f"<p>{escape(_sentence(line))}</p>" for line in lines)
+    elsewhere = {*f.notes, f.discretisation and f.discretisation.message}
+    notes = [note for note in status.notes if note not in elsewhere]
+    told += "".join(f'<p class="note">{escape(_sentence(note))}</p>' for note in notes)
     look = "status" if status.ok else "status bad"
     return (
         f'<header><h1>{escape(heading)}</h1><p class="lead">{escape(lead)}</p>'
         f'<div class="{look}">{told}</div>{_cards(f)}</header>'
     )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _span(f: Findings) -> str:
@@ -123,7 +129,7 @@ def _cards(f: Findings) -> str:
         cards.append(Verdict("What was learned", value, f.discretisation.message))
     items = "".join(
         f'<li><div class="label">{escape(c.label)}</div><div class="value">{escape(c.value)}</div>'
-        f"<p>{escape(c.sentence)}</p></li>"
+        f"<p>{escape(_sentence(c.sentence))}</p></li>"
         for c in cards
     )
     return f'<ul class="cards">{items}</ul>'
@@ -160,7 +166,7 @@ def _held_out(f: Findings, page: _Page) -> str:
         "Forecast of a held-out end",
         _plots(items, "two"),
         label,
-        _bars(errors, ours="learned"),
+        _bars(errors, [LEARNED, *[RULE] * len(held.naive)]),
         note=note,
     )
 
@@ -235,15 +241,19 @@ def _discretisation(f: Findings) -> str:
         ("tolerance", f"{d.tolerance:.2g}"),
     ]
     head = ("the learned path, solved again", "largest move, relative to its range")
-    return _section("Discretisation", _table(head, rows), note=d.message)
+    return _section("Discretisation", _table(head, rows), note=_sentence(d.message))
 
 
 def _training(f: Findings, page: _Page) -> str:
-    items = [page.place(figures.loss(f.fit), "loss by stage")]
-    total = sum(f.seconds.values())
-    spent = _bars((name, s, f"{s:.2f} s") for name, s in f.seconds.items())
-    note = f"{f.fit.steps:,} steps; {total:.1f} s in all. Loss in standardised units."
-    return _section("Training", _plots(items), spent, note=note)
+    """The loss, and below it the time that each stage took, in the same colours."""
+    rows = running(f.fit)
+    order = list(dict.fromkeys(r["stage"] for r in rows))
+    stages = sorted(f.seconds, key=lambda s: order.index(s) if s in order else -1)
+    shades = [colour(order.index(s)) if s in order else QUIET for s in stages]
+    spent = _bars(((s, f.seconds[s], f"{f.seconds[s]:.2f} s") for s in stages), shades)
+    steps, total = (rows[-1]["total"] if rows else 0), sum(f.seconds.values())
+    note = f"{steps:,} steps, {total:.1f} s in all. Loss in standardised units."
+    return _section("Training", page.place(figures.loss(f.fit), "loss by stage"), spent, note=note)
 
 
 def _network(f: Findings) -> str:
@@ -252,7 +262,8 @@ def _network(f: Findings) -> str:
 
 
 def _settings(f: Findings) -> str:
-    settings = _section("Settings", _table(("option", "value"), sorted(f.settings.items())))
+    rows = ((name, getattr(value, "name", value)) for name, value in sorted(f.settings.items()))
+    settings = _section("Settings", _table(("option", "value"), rows))
     if not f.notes:
         return f'<div class="columns">{settings}</div>'
     told = "".join(f"<li>{escape(note)}</li>" for note in f.notes)

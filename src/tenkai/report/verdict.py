@@ -17,45 +17,43 @@ class Verdict:
     value: str
     sentence: str
 
+    def __str__(self) -> str:
+        return f"{self.label}: {self.sentence}"
+
 
 def verdict(estimator: Any) -> tuple[Verdict, Verdict]:
     """How good the forecast is and how far its intervals can be trusted."""
-    return forecast_verdict(estimator.held_out_), interval_verdict(
-        estimator.held_out_, estimator.coverage_
-    )
+    held = estimator.held_out_
+    return forecast_verdict(held), interval_verdict(held, estimator.coverage_)
 
 
 def forecast_verdict(held: HeldOut | None) -> Verdict:
     """The error on a held-out end beside the best of the naive forecasts."""
     if held is None:
-        sentence = "Forecast: not measured, the series are too short to hold out an end."
-        return Verdict("Forecast error", "not measured", sentence)
+        sentence = "not measured, no end of the series was held out."
+        return Verdict("Forecast", "not measured", sentence)
     name, naive = held.best_naive
-    if held.error < naive:
-        comparison = f"{naive / held.error:.2g} times better than"
-    else:
-        comparison = "no better than"
+    ratio = naive / held.error if held.error > 0 else float("inf")
+    how = f"{ratio:.1f} times better than" if ratio > 1 else "no better than"
     sentence = (
-        f"Forecast: error {held.error:.2g} standard deviations on a held-out end, {comparison} "
+        f"error {held.error:.2g} standard deviations on a held-out end, {how} "
         f"the best naive forecast ({name}, {naive:.2g})."
     )
-    return Verdict("Forecast error", f"{held.error:.2g} vs {naive:.2g}", sentence)
+    return Verdict("Forecast", f"{held.error:.2g} vs {naive:.2g}", sentence)
 
 
 def interval_verdict(held: HeldOut | None, coverage: dict[str, Any] | None) -> Verdict:
     """How many left-out points lie inside the intervals, with their number."""
     counts = measured(held, coverage)
     if not counts:
-        sentence = "Intervals: not measured, too few points to leave some out."
-        return Verdict("Interval coverage", "not measured", sentence)
+        sentence = "coverage not measured, no points were left out."
+        return Verdict("Intervals", "not measured", sentence)
     parts = [
         f"{c.inside} of {c.points} {c.what} ({c.share:.0%}) inside the {c.nominal:.0%} interval"
         for c in counts
     ]
-    first = counts[0]
-    return Verdict(
-        "Interval coverage", f"{first.inside} of {first.points}", f"Intervals: {'; '.join(parts)}."
-    )
+    value = f"{counts[0].inside} of {counts[0].points}"
+    return Verdict("Intervals", value, f"{'; '.join(parts)}.")
 
 
 @dataclass(frozen=True)
