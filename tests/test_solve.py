@@ -338,6 +338,7 @@ def test_substeps_for_has_bounds() -> None:
         ({"ts": [0.0, float("nan")]}, "run one way"),
         ({"ts": [[0.0, 1.0]]}, "shape"),
         ({"u": np.zeros((2, 1))}, "one row for each of the 5 times"),
+        ({"u": np.zeros((5, 1)), "hold": "next"}, "'linear' or 'previous'"),
         ({"substeps": 0}, "positive integer"),
         ({"substeps": 0.1}, "substeps_within"),
         ({"substeps": [1, 2]}, "one for each of the 4 intervals"),

@@ -70,7 +70,7 @@ def adjoint(
     ts = jnp.asarray(grid.read_times(ts), grid.real_dtype(y0))
     cotangent = jax.tree.map(lambda y, c: jnp.asarray(c, y.dtype), y0, cotangent)
     if not callable(u):
-        u = grid.read_inputs(u, ts, ts.dtype)
+        u = grid.read_inputs(u, hold, ts, ts.dtype)
     options = (method, substeps, controller, max_steps)
     return run_compiled(_adjoint, (field, u), y0, ts, cotangent, hold, options)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax
@@ -105,8 +105,12 @@ def held(ts: Any, u: PyTree) -> PyTree:
     return jax.tree.map(leaf, u)
 
 
-def read_inputs(u: Any, ts: Any, dtype: Any) -> PyTree:
+def read_inputs(u: Any, hold: Hold, ts: Any, dtype: Any) -> PyTree:
     """Inputs given at `ts` as arrays of `dtype`; `InputError` unless there is one row per time."""
+    if hold not in get_args(Hold):
+        raise InputError(
+            "hold", expected="'linear' or 'previous'", got=repr(hold), do="pick one of these"
+        )
 
     def leaf(v: Any) -> Array:
         if np.shape(v)[:1] != (len(ts),):

@@ -59,7 +59,7 @@ def solve(
     y0, ts = grid.inexact(y0), grid.read_times(ts)
     if callable(u):
         field, u = grid.Driven(field, u), None
-    u = grid.read_inputs(u, ts, grid.real_dtype(y0))
+    u = grid.read_inputs(u, hold, ts, grid.real_dtype(y0))
     if isinstance(method, Tableau):
         _refuse("a diffrax solver", controller=controller, adjoint=adjoint, max_steps=max_steps)
         counts = grid.read_substeps(substeps, len(ts) - 1)
