@@ -132,44 +132,40 @@ def clock_of(raw: Any) -> Clock:
 def parse_dates(raw: Any) -> np.ndarray:
     """Days since 1970-01-01 of date strings or objects; NaN where one does not parse.
 
-    ISO 8601 first, then what pandas infers, day before month, and 2024年3月31日; the reading that
-    understands most entries wins. Times with a zone become UTC.
+    ISO 8601, then the format of the first entry with the month or the day in front, then
+    2024年3月31日; the format that reads most entries wins. Times with a zone become UTC.
     """
     import pandas as pd
 
     column = pd.Series(np.ravel(raw) if isinstance(raw, np.ndarray) else raw)
     if column.dtype.kind == "M":
         return _days(pd.to_datetime(column, utc=True))
-    best = np.full(len(column), np.nan)
-    for reading in _READINGS:
-        days = _try_dates(column, reading)
-        if np.isnan(days).sum() < np.isnan(best).sum():
-            best = days
-        if not np.isnan(best).any():
-            break
+    best = _read_dates(column, "ISO8601")
+    if np.isnan(best).any():
+        column = column.map(lambda v: v.strip() if isinstance(v, str) else v)
+        for form in _formats(column):
+            days = _read_dates(column, form)
+            if np.isnan(days).sum() < np.isnan(best).sum():
+                best = days
     return best
 
 
-_READINGS: tuple[dict[str, Any], ...] = (
-    {"format": "ISO8601"},
-    {},
-    {"dayfirst": True},
-    {"format": "%Y年%m月%d日"},
-)
+def _formats(column: pd.Series) -> list[str]:
+    from pandas.tseries.api import guess_datetime_format
+
+    text = next((v for v in column if isinstance(v, str) and v), "")
+    # Without a format pandas would let dateutil guess each entry alone, from today's date even.
+    guesses = (guess_datetime_format(text, dayfirst=first) for first in (False, True))
+    return ["ISO8601", *(g for g in guesses if g), "%Y年%m月%d日"]
 
 
-def _try_dates(column: pd.Series, reading: dict[str, Any]) -> np.ndarray:
-    import warnings
-
+def _read_dates(column: pd.Series, form: str) -> np.ndarray:
     import pandas as pd
 
-    with warnings.catch_warnings():
-        # pandas warns where it cannot infer one format; the count of failures judges that here.
-        warnings.simplefilter("ignore", UserWarning)
-        try:
-            return _days(pd.to_datetime(column, errors="coerce", utc=True, **reading))
-        except (TypeError, ValueError, OverflowError):
-            return np.full(len(column), np.nan)
+    try:
+        return _days(pd.to_datetime(column, errors="coerce", utc=True, format=form))
+    except (TypeError, ValueError, OverflowError):
+        return np.full(len(column), np.nan)
 
 
 def _days(dates: pd.Series) -> np.ndarray:

@@ -37,25 +37,29 @@ def numbers(frame: pd.DataFrame, names: Sequence[str], where: Where) -> np.ndarr
 
 def as_numbers(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Values, NaN where missing, and which cells are not numbers."""
+    values = _coerced(column)
+    bad = np.isnan(values)
+    if column.dtype.kind in "iufb" or not bad.any():
+        return values, np.zeros(len(column), bool)
+    bad[bad] = ~_is_missing(column.iloc[bad])
+    return values, bad
+
+
+def _coerced(column: pd.Series) -> np.ndarray:
+    """Float64 numbers, NaN for everything else."""
     import pandas as pd
 
-    kind = column.dtype.kind
-    if kind in "iufb":
-        return column.to_numpy(dtype=np.float64, na_value=np.nan), np.zeros(len(column), bool)
-    if kind in "mMc":
-        return np.full(len(column), np.nan), column.notna().to_numpy()
-    column = column.astype(object)
-    values = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
-    return values, np.isnan(values) & ~is_missing(column)
+    if column.dtype.kind in "iufb":
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if column.dtype.kind in "mMc":
+        return np.full(len(column), np.nan)
+    return np.asarray(pd.to_numeric(column.astype(object), errors="coerce"), dtype=np.float64)
 
 
-def is_missing(column: pd.Series) -> np.ndarray:
+def _is_missing(column: pd.Series) -> np.ndarray:
     """Empty cells and the usual words for them."""
-    missing = np.array(column.isna())
-    if column.dtype.kind == "O":
-        words = column.iloc[~missing].astype(str).str.strip().str.lower()
-        missing[~missing] = words.isin(MISSING)
-    return missing
+    words = column.astype(object).where(column.notna(), "").astype(str).str.strip().str.lower()
+    return words.isin(MISSING).to_numpy()
 
 
 def not_numbers(column: pd.Series, bad: np.ndarray, where: Where) -> InputError:
@@ -72,24 +76,19 @@ def not_numbers(column: pd.Series, bad: np.ndarray, where: Where) -> InputError:
 
 def times(column: pd.Series, where: Where) -> tuple[Clock, np.ndarray]:
     """The clock and the float64 times of a column of numbers, dates or timestamps."""
-    missing = is_missing(column)
-    if column.dtype.kind == "M":
-        clock, values, bad = Clock("date"), parse_dates(column), missing
-    else:
-        clock = Clock("number")
-        values, bad = as_numbers(column)
-        if bad.any() and column.dtype.kind != "m":
-            text = column.astype(object).where(~missing, None)
-            days = parse_dates(text.str.strip() if _all_text(text) else text)
-            wrong = np.isnan(days) & ~missing
-            if wrong.sum() < bad.sum():
-                clock, values, bad = Clock("date"), days, wrong
-    if missing.any() or bad.any():
-        row, text = _first(column, missing | bad)
+    clock, values = Clock("number"), _coerced(column)
+    if np.isnan(values).any() and column.dtype.kind not in "iufbm":
+        days = parse_dates(column)
+        if np.isnan(days).sum() < np.isnan(values).sum():
+            clock, values = Clock("date"), days
+    bad = np.isnan(values)
+    if bad.any():
+        row, text = _first(column, bad)
+        missing = _is_missing(column.iloc[[row]])[0]
         raise InputError(
             f"column {str(column.name)!r}",
             expected="numbers or dates such as 2024-03-31 in every row",
-            got=f"{'nothing' if missing[row] else repr(text)} in {where(row)}",
+            got=f"{'nothing' if missing else repr(text)} in {where(row)}",
             do="mend the cell or remove the row",
         )
     return clock, values
@@ -117,7 +116,3 @@ def codes(column: pd.Series, where: Where) -> tuple[np.ndarray, tuple[str, ...]]
 def _first(column: pd.Series, bad: np.ndarray) -> tuple[int, str]:
     row = int(np.flatnonzero(bad)[0])
     return row, str(column.iloc[row]).strip()
-
-
-def _all_text(column: pd.Series) -> bool:
-    return all(value is None or isinstance(value, str) for value in column)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from .assemble import Labels, Rows, assemble, check_times, static_of
+from .assemble import Labels, Rows, assemble, check_finite, check_times, static_of
 from .columns import Where, as_numbers, codes, column_of, not_numbers, numbers, times
 from .pivot import pivot
 from .trajectories import Hold, Trajectories
@@ -73,6 +73,7 @@ def from_frame(
     notes: tuple[str, ...] = ()
     if variable is not None and value is not None:
         rows = Rows(code, ids, t, numbers(frame, [value], where), u, fixed, where)
+        check_finite(rows.x, (value,), where)
         said = column_of(frame, variable)
         rows, labels = pivot(rows, said, labels, targets=roles.targets, columns=columns)
     else:
@@ -148,7 +149,7 @@ def _check_roles(frame: pd.DataFrame, roles: Roles) -> None:
 
 def _without_blank(frame: pd.DataFrame, where: Where) -> tuple[pd.DataFrame, Where]:
     """Leave out rows of nothing but separators, as spreadsheets write them."""
-    kept = np.flatnonzero(frame.notna().to_numpy().any(axis=1))
+    kept = np.flatnonzero(~(frame.isna() | frame.eq("")).to_numpy().all(axis=1))
     if not kept.size:
         raise InputError("data", expected="rows of values", got="none", do="check the source")
     if len(kept) == len(frame):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from .assemble import Labels, Rows, by_time, check_finite, merge_repeats, said_twice
+from .assemble import Labels, Rows, by_time, merge_repeats, said_twice
 from .columns import codes
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ def pivot(
     `rows.x` is the column of values (rows, 1), `variable` says of what. Those inputs that are
     `columns` of the table stand in `rows.u`; the others are entries of `variable`.
     """
-    check_finite(rows.x, ("value",), rows.where)
     level, levels = codes(variable, rows.where)
     spoken = tuple(n for n in labels.input_names if n not in columns)
     names = targets or tuple(n for n in levels if n not in spoken)
