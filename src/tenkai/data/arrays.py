@@ -71,14 +71,19 @@ def _is_many(x: Any) -> bool:
     return isinstance(x, list | tuple) and not (x and all(np.ndim(one) == 0 for one in x))
 
 
-def _matrix(values: Any, name: str) -> np.ndarray:
-    """Float64 (time, k) of (time,) or (time, k); masked entries are NaN."""
+def _floats(values: Any, name: str) -> np.ndarray:
+    """A float64 copy; masked entries are NaN."""
     try:
         if isinstance(values, np.ma.MaskedArray):
             values = np.ma.filled(values.astype(np.float64), np.nan)
-        array = np.array(values, dtype=np.float64)
+        return np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(name, expected="numbers", got=str(error), do="convert it first") from None
+
+
+def _matrix(values: Any, name: str) -> np.ndarray:
+    """Float64 (time, k) of (time,) or (time, k)."""
+    array = _floats(values, name)
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] == 0:
@@ -131,7 +136,7 @@ def _inputs(u: Any, lengths: list[int], many: bool) -> list[np.ndarray]:
     _check_count("u", len(parts), len(lengths), "series")
     us = []
     for i, (part, n) in enumerate(zip(parts, lengths, strict=True)):
-        array = np.asarray(part, dtype=np.float64)
+        array = _floats(part, "u")
         constant = array.ndim == 0 or (array.ndim == 1 and len(array) != n)
         one = np.tile(array.reshape(1, -1), (n, 1)) if constant else _matrix(array, "u")
         if len(one) != n:
@@ -148,7 +153,7 @@ def _inputs(u: Any, lengths: list[int], many: bool) -> list[np.ndarray]:
 def _statics(static: Any, count: int) -> np.ndarray:
     if static is None:
         return np.empty((count, 0))
-    array = np.asarray(static, dtype=np.float64)
+    array = _floats(static, "static")
     array = np.tile(array, (count, 1)) if array.ndim == 1 and count == 1 else array
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2:

@@ -44,7 +44,7 @@ def assemble(
     rows: Rows, labels: Labels, *, learn: bool, notes: tuple[str, ...] = ()
 ) -> Trajectories:
     """Trajectories of rows; `InputError` names the row, column and series that does not fit."""
-    _check_units(labels)
+    _check_labels(labels)
     check_times(rows.t, labels.time_name, rows.where)
     check_finite(rows.x, labels.names, rows.where)
     check_finite(rows.u, labels.input_names, rows.where)
@@ -189,7 +189,11 @@ def _check_observed(x: np.ndarray, names: tuple[str, ...]) -> None:
         )
 
 
-def _check_units(labels: Labels) -> None:
+def _check_labels(labels: Labels) -> None:
+    if labels.hold not in ("linear", "previous"):
+        raise InputError(
+            "hold", expected="'linear' or 'previous'", got=repr(labels.hold), do="pick one"
+        )
     known = (labels.time_name, *labels.names, *labels.input_names, *labels.static_names)
     for name in labels.units:
         if name not in known:

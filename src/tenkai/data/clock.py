@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _MICROSECONDS_PER_DAY = 86_400e6
 # datetime64[ns] ends in 1677 and 2262; these round numbers of days lie just inside.
 _FIRST_DAY, _LAST_DAY = -106_000.0, 106_000.0
+# Months, quarters, years and business days in pandas' spelling: "3ME", "2QS-JAN", "5B".
+_CALENDAR = re.compile(r"\d*(B|B?[MQY][SE](-[A-Z]{3})?)")
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,11 @@ class Clock:
         import pandas as pd
         from pandas.tseries.frequencies import to_offset
 
-        try:
-            length = pd.Timedelta(value)
-        except ValueError:
+        if isinstance(value, str) and _CALENDAR.fullmatch(value):
             begin = pd.Timestamp(self.decode(start).item())
             length = begin + cast("Any", to_offset(value)) - begin
+        else:
+            length = pd.Timedelta(value)
         return cast("pd.Timedelta", length).total_seconds() / 86_400
 
 
@@ -140,6 +143,8 @@ def parse_dates(raw: Any) -> np.ndarray:
     column = pd.Series(np.ravel(raw) if isinstance(raw, np.ndarray) else raw)
     if column.dtype.kind == "M":
         return _days(pd.to_datetime(column, utc=True))
+    if column.dtype.kind in "iufb":  # pandas would take numbers for nanoseconds
+        return np.full(len(column), np.nan)
     best = _read_dates(column, "ISO8601")
     if np.isnan(best).any():
         column = column.map(lambda v: v.strip() if isinstance(v, str) else v)

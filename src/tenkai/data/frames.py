@@ -51,8 +51,6 @@ def from_frame(
     where: Where = lambda row: f"row {row} (the first is 0)",
 ) -> Trajectories:
     """See `read_trajectories`; `where` says in words where a row of the table stands."""
-    if hold not in ("linear", "previous"):
-        raise InputError("hold", expected="'linear' or 'previous'", got=repr(hold), do="pick one")
     frame = _named(frame)
     roles = Roles(
         time or _time_column(frame), series, _tuple(targets), _tuple(inputs) or (),

@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .trajectories import Trajectories
-
 
 class Scaler(NamedTuple):
     """``z = (g(x) - offset) / scale`` per variable, with ``g = log`` where `positive`, else x."""
@@ -97,13 +95,3 @@ def can_be_log(x: np.ndarray) -> np.ndarray:
     """Per variable: something was observed and all of it is above zero; bool (dim,)."""
     seen = ~np.isnan(x)
     return np.logical_and(seen.any(axis=0), ((x > 0) | ~seen).all(axis=0))
-
-
-def values_of(data: Trajectories) -> np.ndarray:
-    """All values of all series, (rows, dim): what scalers are fitted to."""
-    return np.concatenate([s.x for s in data])
-
-
-def inputs_of(data: Trajectories) -> np.ndarray:
-    """All known inputs of all series, (rows, inputs)."""
-    return np.concatenate([s.u if s.u is not None else np.empty((len(s), 0)) for s in data])
