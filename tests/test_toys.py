@@ -106,4 +106,4 @@ def test_refusals() -> None:
     with pytest.raises(InputError, match="lotka_volterra"):
         toys.sample("rabbits")
     with pytest.raises(InputError, match="additive, relative or absolute"):
-        toys.sample("decay", kind="pink")
+        toys.sample("decay", kind="pink")  # pyright: ignore[reportArgumentType]

@@ -97,7 +97,7 @@ def _matrix(values: Any, name: str) -> np.ndarray:
 
 
 def _times(t: Any, lengths: list[int], many: bool) -> tuple[Clock, list[np.ndarray]]:
-    if t is None or (np.ndim(t) == 0 and not isinstance(t, list | tuple)):
+    if t is None or (not isinstance(t, list | tuple) and np.ndim(t) == 0):
         step = 1.0 if t is None else _step(t)
         return Clock(), [step * np.arange(n) for n in lengths]
     if not (isinstance(t, list | tuple) and any(np.ndim(one) == 1 for one in t)):
