@@ -104,7 +104,8 @@ def train(
     out = Trained(np.full(task.members, np.inf), grid)
     matched = _match(out, task, stacked, smoothed, scale, plan)
     states = np.stack([s.states for s in smoothed])
-    models = TrajectoryModel(matched, *cast((states, task.known), plan.dtype))
+    free = np.isnan(task.known)
+    models = TrajectoryModel(matched, cast(np.where(free, states, task.known), plan.dtype), free)
     _shoot(out, task, models, plan)
     return out
 

@@ -68,7 +68,7 @@ def _levenberg_marquardt(members: int, tableau: Tableau):
 
         def residuals(start):
             states = jnp.zeros_like(values).at[0].set(start)
-            model = TrajectoryModel(field, states, jnp.full_like(values, jnp.nan))
+            model = TrajectoryModel(field, states, jnp.ones_like(seen))
             path = model.arrivals(grid, grid.first, tableau=tableau, members=members)
             miss = jnp.where(seen, path - jnp.where(seen, values, 0.0), 0.0)
             return jnp.concatenate([miss.ravel(), _PRIOR**0.5 * (start - guess)])

@@ -71,7 +71,7 @@ class Ensemble:
         dtype = jax.tree.leaves(self.fields)[0].dtype
         nodes = np.zeros((self.members, grid.nodes, self.dim), dtype)
         nodes[:, np.flatnonzero(grid.first)] = starts
-        model = TrajectoryModel(self.fields, nodes, np.full_like(nodes, np.nan))
+        model = TrajectoryModel(self.fields, nodes, np.ones(nodes.shape, bool))
         out = np.asarray(paths(self.members, self.tableau)(model, cast(grid, dtype), grid.first))
         edges = np.cumsum([len(t) for t in times])[:-1]
         return np.split(out[:, : sum(len(t) for t in times)].astype(float), edges, axis=1)

@@ -52,17 +52,16 @@ class RawField(eqx.Module):
 class TrajectoryModel(eqx.Module):
     """A field and the learned state at every node of a `Grid`; both in standardised units.
 
-    `known` (nodes, dim) holds states that are given, NaN where they are to be learned.
+    A state that is given rather than learned is not `free` (nodes, dim).
     """
 
     field: Callable
     states: Float[Array, "nodes dim"]
-    known: Float[Array, "nodes dim"]
+    free: Bool[Array, "nodes dim"]
 
     def starts(self) -> Float[Array, "nodes dim"]:
-        """The learned states with the given ones in place."""
-        known = jax.lax.stop_gradient(self.known)
-        return jnp.where(jnp.isnan(known), self.states, jnp.nan_to_num(known))
+        """The states; gradients pass only to the free ones."""
+        return jnp.where(self.free, self.states, jax.lax.stop_gradient(self.states))
 
     def arrivals(
         self,
