@@ -155,6 +155,17 @@ def test_usage_errors_are_one_line(tk: Say, tmp_path: Path, argv: list[Any], wor
     assert files(tmp_path) == set()
 
 
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    code = "import sys; from tenkai.cli import main; sys.exit(main(['reproduce', '--list']))"
+    run = [sys.executable, "-u", "-c", code]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait() == 0
+        assert process.stderr.read() == b""
+
+
 # --- bad data: one line, code 2, nothing written ---
 
 ROWS = "".join(f"{t},{np.sin(t):.3f},{np.cos(t):.3f}\n" for t in range(12))
@@ -498,7 +509,7 @@ def test_reproduce_all_writes_a_list(tk: Say, tmp_path: Path, papers: None) -> N
 def driven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of ``x' = u - x`` with a known input, trained for a moment."""
     folder = tmp_path_factory.mktemp("driven")
-    t = np.linspace(0, 6, 31)
+    t = np.linspace(0, 6, 8)
     x = (np.sin(t) - np.cos(t) + np.exp(-t)) / 2
     rows = "".join(f"{a},{b:.5f},{c:.5f}\n" for a, b, c in zip(t, x, np.sin(t), strict=True))
     (folder / "d.csv").write_text("t,x,u\n" + rows)
@@ -516,7 +527,9 @@ def driven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_with_inputs_is_complete_without_a_forecast(driven: Path) -> None:
     assert (driven / "forecast.csv").read_text().startswith("series,time,variable,mean")
     assert "Network" in (driven / "report.html").read_text(encoding="utf-8")
-    stages = [json.loads(line)["stage"] for line in (driven / "history.jsonl").open()]
+    stages = [
+        json.loads(line)["stage"] for line in (driven / "history.jsonl").read_text().splitlines()
+    ]
     assert stages
 
 
@@ -543,7 +556,7 @@ def test_forecast_with_future_inputs(tk: Say, tmp_path: Path, driven: Path, how:
         ("t,u\n1,0\n2,0\n", "times after the data"),
         ("t,v\n7,0\n8,0\n", "'u'"),
         ("t,u\n7,x\n8,0\n", "'x'"),
-        ("t,u\n6.5,\n7,1\n", "at every forecast time"),
+        ("t,u\n6.5,\n7,1\n", "at every asked time"),
     ],
 )
 def test_bad_future_inputs(tk: Say, tmp_path: Path, driven: Path, content: str, words: str) -> None:
@@ -560,6 +573,14 @@ def test_forecast_other_data(tk: Say, tmp_path: Path, driven: Path) -> None:
     answer = tk("forecast", driven, "new.csv", "--horizon", "2", "--inputs", "u.csv")
     assert answer.code == 0, answer.err
     assert [float(row["time"]) for row in table(answer.out)] == [5, 6]
+
+
+def test_simulate_with_inputs(tk: Say, tmp_path: Path, driven: Path) -> None:
+    (tmp_path / "u.csv").write_text("t,u\n0,0\n9,9\n")
+    ask = ["simulate", driven, "--y0", "x=0", "--until", "3", "--points", "3"]
+    assert "future values of u" in tk(*ask).line
+    rows = table(tk(*ask, "--inputs", "u.csv").out)
+    assert [float(row["time"]) for row in rows] == [0, 1.5, 3]
 
 
 def test_report_of_a_run_with_inputs(tk: Say, driven: Path) -> None:

@@ -28,7 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         args = sys.argv[1:] if argv is None else list(argv)
-        return command.main(args, prog_name="tenkai", standalone_mode=False) or DONE
+        with command.make_context("tenkai", args) as context:
+            return command.invoke(context) or DONE
+    except typer.Exit as end:
+        return end.exit_code
     except InputError as error:
         return _say(str(error), BAD_INPUT)
     except UsageError as error:

@@ -53,6 +53,7 @@ def simulate(
     until: str,
     start: str | None,
     points: int,
+    inputs: Path | None,
     out: Path | None,
     *,
     cache: bool,
@@ -60,6 +61,7 @@ def simulate(
     """Solve the learned equation from a state given by the variables' names."""
     if points < 2:
         raise InputError("--points", expected="at least 2", got=str(points), do="pass more")
+    arguments = Run(run).read()["arguments"]
     estimator = _load(Run(run), cache)
     data = estimator.data_
     state = parse_state(y0, data.names)
@@ -70,7 +72,11 @@ def simulate(
             "--until", expected=f"a time after {data.clock.decode(begin)}", got=until,
             do="pass a later end, or another --start",
         )  # fmt: skip
-    path = estimator.simulate(state, data.clock.decode(np.linspace(begin, end, points)))
+    at, u = np.linspace(begin, end, points), None
+    if inputs is not None:
+        table = _read_inputs(arguments, inputs, data)
+        u = _held(table[0], at, table)
+    path = estimator.simulate(state, data.clock.decode(at), u)
     _write([path], out)
 
 
@@ -151,7 +157,7 @@ def _read_like(arguments: dict[str, Any], path: Path) -> Any:
 
 
 def _read_inputs(arguments: dict[str, Any], path: Path, data: Any) -> Any:
-    """Future inputs as trajectories, in the run's columns."""
+    """Known inputs as trajectories, in the run's columns."""
     from ..data import read_trajectories
 
     if not data.n_inputs:
@@ -188,9 +194,9 @@ def _held(row: Any, at: np.ndarray, table: Any) -> np.ndarray:
     """Inputs of one series at the times, on the straight line between its rows."""
     if at[0] < row.t[0] or at[-1] > row.t[-1] or np.isnan(row.x).any():
         raise InputError(
-            "--inputs", expected="values at every forecast time",
+            "--inputs", expected="values at every asked time",
             got=f"gaps, or only {table.clock.decode(row.t[0])} to {table.clock.decode(row.t[-1])}",
-            do="fill in the missing rows",
+            do="add rows",
         )  # fmt: skip
     return np.stack([np.interp(at, row.t, column) for column in row.x.T], axis=1)
 

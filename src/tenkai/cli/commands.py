@@ -149,13 +149,14 @@ def simulate(
         str | None, typer.Option(help="Time to start at. [default: where the data starts]")
     ] = None,
     points: Annotated[int, typer.Option(help="Number of times.")] = 100,
+    inputs: Annotated[Path | None, typer.Option(help="Table of known inputs.")] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file. [default: standard output]")] = None,
     no_cache: NoCache = False,
 ) -> None:
     """Solve the learned equation from any state, as a long table."""
     from . import asking
 
-    asking.simulate(run, y0, until, start, points, out, cache=not no_cache)
+    asking.simulate(run, y0, until, start, points, inputs, out, cache=not no_cache)
 
 
 @app.command()
