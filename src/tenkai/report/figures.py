@@ -14,7 +14,7 @@ import numpy as np
 
 from ..records import Fit, HeldOut
 from .axes import name_of, number, running
-from .findings import Findings, Shown
+from .findings import SHOWN, Findings, Shown
 from .flow import Plane
 from .fonts import PAGE_FAMILY
 from .palette import AHEAD, FLOW, INK, LEARNED, QUIET, RULE, colour, faint
@@ -124,15 +124,17 @@ def _one_series(series: Shown, i: int, shades: tuple, names: tuple) -> list[dict
 
 
 def held_out(held: HeldOut, variable: int) -> Figure:
-    """The forecast of the held-out end against what was observed there."""
+    """The forecast of the held-out end against what was observed there, of the first series."""
     traces: list[dict] = []
-    for k, (forecast, observed) in enumerate(zip(held.forecasts, held.observed, strict=True)):
-        first = k == 0
+    alone = len(held.forecasts) == 1
+    for k, forecast in enumerate(held.forecasts[:SHOWN]):
+        line, dots = (AHEAD, INK) if alone else (colour(k), colour(k))
+        names = ("forecast", "held out") if alone else (forecast.series, "")
         lower, upper = forecast.lower[:, variable], forecast.upper[:, variable]
-        traces.append(_band(forecast.time, lower, upper, AHEAD))
+        traces.append(_band(forecast.time, lower, upper, line))
         mean, dash = forecast.mean[:, variable], {"dash": "dash"}
-        traces.append(_line(forecast.time, mean, AHEAD, "forecast" * first, line=dash))
-        traces.append(_dots(forecast.time, observed[:, variable], INK, "held out" * first))
+        traces.append(_line(forecast.time, mean, line, names[0], line=dash))
+        traces.append(_dots(forecast.time, held.observed[k][:, variable], dots, names[1]))
     first = held.forecasts[0]
     return _figure(traces, _axis(first.time_name), _axis(name_of(first, variable)))
 
