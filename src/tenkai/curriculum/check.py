@@ -64,6 +64,9 @@ def _adaptive(
 ) -> tuple[Float[np.ndarray, "members time dim"], int]:
     from scipy.integrate import solve_ivp
 
+    lost = np.full((len(starts), len(t), starts.shape[1]), np.inf)
+    if not np.isfinite(starts).all():
+        return lost, 0
     tau = ensemble.time.forward(t)
     scaled = None if u is None or ensemble.inputs is None else ensemble.inputs.forward(u)
     shape, used = starts.shape, 0
@@ -85,9 +88,9 @@ def _adaptive(
             rtol=1e-5, atol=1e-6, max_step=longest,
         )  # fmt: skip
     except _TooStiff:
-        return np.full((shape[0], len(t), shape[1]), np.inf), used
+        return lost, used
     if solved.y.shape[-1] != len(t):
-        return np.full((shape[0], len(t), shape[1]), np.inf), used
+        return lost, used
     return solved.y.T.reshape(len(t), *shape).transpose(1, 0, 2), used
 
 

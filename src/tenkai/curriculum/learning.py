@@ -74,7 +74,7 @@ class _Run:
 def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> Learned:
     """Train on `data`; `known` (series, dim) are given start states in raw units, NaN = learn."""
     problem = Problem.of(data)
-    scales = _scales(problem, data, design)
+    scales = _scales(problem, data, known, design)
     selection, notes, choice = None, [], 0
     closed = ends(problem, design.held_out)
     if closed.any():
@@ -138,11 +138,11 @@ def _longest_step(trained: Trained) -> float:
     return float(np.median(h[h > 0])) * 1.0001
 
 
-def _scales(problem: Problem, data: Trajectories, design: Design) -> list[Scaler]:
+def _scales(problem: Problem, data: Trajectories, known, design: Design) -> list[Scaler]:
     """The scales to choose from: logarithmic first, since ties go to the first."""
     values = problem.values
     plain = Scaler.fit(values)
-    possible = can_be_log(values)
+    possible = can_be_log(values) & ~(known[:, : data.dim] <= 0).any(0)
     if design.positive is False:
         return [plain]
     if design.positive is True:

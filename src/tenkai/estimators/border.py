@@ -15,7 +15,7 @@ def as_trajectories(x: Any, t: Any = None, u: Any = None, *, learn: bool = True)
     if isinstance(x, Trajectories):
         return x
     if hasattr(x, "columns") and (t is None or isinstance(t, str)):
-        return read_trajectories(x, time=t)
+        return read_trajectories(x, time=t, learn=learn)
     return Trajectories.from_arrays(x, t, u, learn=learn)
 
 

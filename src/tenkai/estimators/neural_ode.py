@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
@@ -122,7 +122,7 @@ class NeuralODE(Estimator):
             checkpoint=FilePath(checkpoint) if checkpoint else None,
             log=FilePath(log) if log else None, progress=progress,
         )  # fmt: skip
-        with self._precise():
+        with self._arithmetic():
             design = self._design(data)
             learned = learn(data, known, design, plan)
             self._keep(data, learned)
@@ -159,8 +159,12 @@ class NeuralODE(Estimator):
             self.time_dependent, field, self.positive, self.held_out,
         )  # fmt: skip
 
-    def _precise(self):
-        return jax.enable_x64(True) if self.precision == "float64" else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """In the asked precision; a member's path may blow up, which is the status' business."""
+        wide = jax.enable_x64(True) if self.precision == "float64" else contextlib.nullcontext()
+        with wide, np.errstate(over="ignore", invalid="ignore"):
+            yield
 
     def _keep(self, data: Trajectories, learned: Learned) -> None:
         self.data_, self.names_ = data, data.names
@@ -185,7 +189,7 @@ class NeuralODE(Estimator):
         """
         self._fitted()
         asked = None if t is None else np.asarray(self.data_.clock.encode(t), float).reshape(-1)
-        with self._precise():
+        with self._arithmetic():
             made = [
                 self.predictor_.reconstruct(
                     i, self.data_[i].t if asked is None else asked, coverage
@@ -210,7 +214,7 @@ class NeuralODE(Estimator):
         observed; `inputs` the known inputs at the forecast times, required where there are any.
         """
         self._fitted()
-        with self._precise():
+        with self._arithmetic():
             if data is None:
                 known, pairs = self.data_, None
             else:
@@ -239,7 +243,7 @@ class NeuralODE(Estimator):
                 got=f"{len(state)} numbers, {len(at)} times", do="mend them",
             )  # fmt: skip
         inputs = border.future_inputs(u, len(at), self.data_, 0)
-        with self._precise():
+        with self._arithmetic():
             return self.predictor_.simulate(state, at, inputs)
 
     def derivative(self, y: Any, t: Any = None, u: Any = None) -> Float[np.ndarray, "n dim"]:
@@ -260,7 +264,7 @@ class NeuralODE(Estimator):
         if ensemble.inputs is not None:
             middle = ensemble.inputs.offset if u is None else np.asarray(u, float)
             drive = np.broadcast_to(middle, (len(y), len(ensemble.inputs.offset)))
-        with self._precise():
+        with self._arithmetic():
             slope = ensemble.slopes(z, np.broadcast_to(now, len(y)), drive)
         mean = slope[ensemble.trusted].mean(0)[:, : ensemble.shown]
         stretch = ensemble.state.scale / ensemble.time.scale
@@ -273,7 +277,7 @@ class NeuralODE(Estimator):
         if data is None:
             return float(np.mean(self._score_trained()))
         known = border.match_columns(border.as_trajectories(data, learn=False), self.data_)
-        with self._precise():
+        with self._arithmetic():
             pairs = self.predictor_.begin(known)
             paths = [
                 self.predictor_.forecast(one, start, one.t, None, 0.9).mean for one, start in pairs

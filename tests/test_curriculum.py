@@ -1,0 +1,129 @@
+"""The smoother, the folds, the intervals: each by its law."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tenkai.curriculum.intervals import (
+    Calibration,
+    calibrate,
+    cross_coverage,
+    quantile,
+    with_horizon,
+)
+from tenkai.curriculum.problem import Problem, Smoother, ends, folds, windows
+from tenkai.curriculum.smoother import smooth
+from tenkai.data import Trajectories
+
+
+def wave(n: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    t = np.sort(random.uniform(0, 1, n))
+    return t, np.sin(8 * t) + noise * random.normal(size=n)
+
+
+def test_smoother_finds_value_slope_and_noise() -> None:
+    t, x = wave(150, 0.1)
+    at = np.linspace(t[0], t[-1], 60)
+    got = smooth(t, x, at)
+    assert np.sqrt(np.mean((got.value - np.sin(8 * at)) ** 2)) < 0.05
+    assert np.sqrt(np.mean((got.slope - 8 * np.cos(8 * at))[5:-5] ** 2)) < 0.1 * 8
+    assert 0.08 < got.noise < 0.12
+
+
+def test_smoother_interpolates_clean_points_and_widens_in_gaps() -> None:
+    t, x = wave(80, 0.0)
+    assert np.abs(smooth(t, x, t).value - x).max() < 1e-2
+    gap = (t < 0.4) | (t > 0.6)
+    inside = smooth(t[gap], x[gap], np.array([0.1, 0.5]))
+    assert inside.value_sd[1] > 3 * inside.value_sd[0]
+
+
+def test_long_series_are_smoothed_in_blocks() -> None:
+    t, x = wave(1300, 0.1)
+    got = smooth(t, x, t)
+    assert np.sqrt(np.mean((got.value - np.sin(8 * t)) ** 2)) < 0.03
+
+
+def two_series() -> Problem:
+    random = np.random.default_rng(0)
+    t = [np.sort(random.uniform(0, 5, 30)), np.sort(random.uniform(2, 9, 12))]
+    x = [np.stack([np.sin(s), np.cos(s)], 1) for s in t]
+    x[0][3, 1] = np.nan
+    return Problem.of(Trajectories.from_arrays(x, t))
+
+
+def test_folds_deal_every_inner_point_once_and_keep_the_ends() -> None:
+    problem = two_series()
+    left_out = folds(problem, 5, seed=0)
+    for span in problem.spans:
+        assert (left_out[:, span].sum(0)[1:-1] == 1).all()
+        assert not left_out[:, [span.start, span.stop - 1]].any()
+    assert not folds(problem, 1, seed=0).any()
+
+
+def test_held_out_ends_and_windows_do_not_overlap() -> None:
+    problem = two_series()
+    closed = ends(problem, 0.2)
+    assert [int(closed[s].sum()) for s in problem.spans] == [6, 2]
+    reset = windows(problem, 4, closed)
+    assert not (reset & closed).any()
+    assert all(reset[s.start] for s in problem.spans)
+
+
+def test_smoother_uses_only_what_a_member_may_see() -> None:
+    problem = two_series()
+    smoother = Smoother(problem, problem.values)
+    use = ~np.isnan(problem.values)
+    before = smoother(use).states
+    changed = problem.values.copy()
+    changed[5] += 100.0
+    use[5] = False
+    other = Smoother(problem, changed)
+    other.kernels = smoother.kernels
+    assert np.abs(other(use).states - before).max() < 1.0
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+def test_conformal_quantile_covers(coverage: float) -> None:
+    random = np.random.default_rng(0)
+    inside = [
+        np.abs(random.normal(size=400)) <= quantile(np.abs(random.normal(size=60)), coverage)
+        for _ in range(100)
+    ]
+    assert abs(np.mean(inside) - coverage) < 0.02
+
+
+def test_few_scores_fall_back_on_the_normal_law() -> None:
+    assert quantile(np.array([0.1, 0.2]), 0.9) == pytest.approx(1.6449, abs=1e-3)
+    assert quantile(np.array([0.1, 5.0]), 0.9) == 5.0
+
+
+def test_calibrated_intervals_cover_new_observations() -> None:
+    random = np.random.default_rng(0)
+    truth = np.zeros((300, 2))
+    values = truth + random.normal(size=truth.shape) * [0.1, 0.5]
+    paths = truth + 0.05 * random.normal(size=(5, *truth.shape))
+    held_out = np.zeros(paths.shape, bool)
+    for m in range(5):
+        held_out[m, m::5] = True
+    calibration, owner = calibrate(paths, values, held_out, np.ones(5, bool))
+    half = calibration.half_width(paths.std(0), 0.9)
+    new = truth + random.normal(size=truth.shape) * [0.1, 0.5]
+    assert abs(np.mean(np.abs(new - paths.mean(0)) <= half) - 0.9) < 0.04
+    inside, points = cross_coverage(calibration.scores, owner, 0.9)
+    assert points == 600
+    assert abs(inside / points - 0.9) < 0.02
+
+
+def test_intervals_grow_with_the_horizon() -> None:
+    flat = Calibration(np.array([0.1]), np.ones(50), np.zeros(1), np.empty(0))
+    ahead = np.linspace(0.01, 1.0, 20)
+    miss = (0.1 + ahead)[:, None] * np.random.default_rng(0).choice([-1, 1], (20, 1))
+    grown = with_horizon(flat, miss, np.zeros((20, 1)), ahead)
+    half = grown.half_width(np.zeros((3, 1)), 0.9, np.array([0.0, 0.5, 1.0]))[:, 0]
+    assert half[0] < half[1] < half[2]
+    again = Calibration.from_dict(grown.to_dict())
+    np.testing.assert_array_equal(again.half_width(np.zeros((3, 1)), 0.9, ahead[:3]),
+                                  grown.half_width(np.zeros((3, 1)), 0.9, ahead[:3]))  # fmt: skip
