@@ -149,19 +149,17 @@ def draw(learned: dict[str, Learned], small: Learned, file: Path) -> None:
     panels = figure.subplots(2, 2, sharex=True)
     time = np.append(0.0, TIMES)
     for axes, (name, of) in zip(panels.flat, learned.items(), strict=True):
-        curves = np.pad(np.vstack([of.truth, of.paths[:20]]), ((0, 0), (1, 0)))
-        axes.plot(time, curves[2:].T, color=LEARNED, lw=0.6, alpha=0.3)
-        axes.plot([], [], color=LEARNED, lw=0.6, label="learned from other draws")
-        axes.plot(time, curves[0], color=QUIET, lw=1.5, ls="--", label="truth")
-        axes.plot(time, curves[1], color=LEARNED, lw=2, label="learned")
-        axes.plot(OBSERVED * ETA, of.data[0], "o", color=INK, ms=4, label="data")
+        truth, first, *others = np.pad(np.vstack([of.truth, of.paths[:20]]), ((0, 0), (1, 0)))
+        axes.plot(time, truth, color=INK, lw=1.2, ls="--", label="truth", zorder=3)
+        axes.plot(OBSERVED * ETA, of.data[0], "o", color=QUIET, ms=4, label="data", clip_on=False)
+        axes.plot(time, first, color=LEARNED, lw=2, label="learned")
+        axes.plot([], [], color=LEARNED, lw=0.6, label="from other draws")
+        axes.plot(time, np.transpose(others), color=LEARNED, lw=0.6, alpha=0.3)
         axes.set_title(TITLES[name])
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0)
-    unfitted = np.argmax(small.sse > UNFITTED)
-    panels[0, 1].plot(
-        TIMES, small.paths[unfitted], color=AHEAD, lw=1.5, label="learned from 1e-3 weights"
-    )
+    unfitted = small.paths[np.argmax(small.sse > UNFITTED)]
+    panels[0, 1].plot(TIMES, unfitted, color=AHEAD, lw=1.5, label="from 1e-3 weights")
     for axes in panels[1]:
         axes.set_xlabel("t")
     handles, labels = panels[0, 1].get_legend_handles_labels()
