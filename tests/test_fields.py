@@ -48,7 +48,7 @@ def test_activations_are_finite_with_finite_slopes(name: str) -> None:
 
 
 def test_unknown_activation_lists_the_known() -> None:
-    with pytest.raises(ValueError, match=r"one of elu, gelu.*got 'swish'"):
+    with pytest.raises(ValueError, match=r"expected elu, gelu.*got 'swish'"):
         activation("swish")
 
 

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .errors import InputError
+
 
 @jax.custom_jvp
 def softplus(x: Array) -> Array:
@@ -39,10 +41,10 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def activation(name: str) -> Callable[[Array], Array]:
-    """The activation of that name; `ValueError` lists the known ones."""
+    """The activation of that name; `InputError` lists the known ones."""
     if name not in ACTIVATIONS:
         known = ", ".join(sorted(ACTIVATIONS))
-        raise ValueError(f"activation must be one of {known}; got {name!r}. Pick one of these.")
+        raise InputError("activation", expected=known, got=repr(name), do="pick one of these")
     return ACTIVATIONS[name]
 
 

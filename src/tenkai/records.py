@@ -27,7 +27,7 @@ class Status:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        parts = [self.message]
+        parts = [f"{self.message}."]
         if self.cause:
             parts.append(f"Cause: {self.cause}.")
         if self.remedy:

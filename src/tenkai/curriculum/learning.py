@@ -78,7 +78,7 @@ def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> 
     selection, notes, choice = None, [], 0
     closed = ends(problem, design.held_out)
     if closed.any():
-        members = [i % len(scales) for i in range(design.members)]
+        members = [i % len(scales) for i in range(max(design.members, len(scales)))]
         selection = _run(
             problem, scales, members, closed, known, design, replace(plan, name="choice: ")
         )
@@ -193,7 +193,7 @@ class _Maker:
 
     def __init__(self, design: Design, problem: Problem, seed: int):
         self.design, self.problem = design, problem
-        self.keys = jax.random.split(jax.random.key(seed), design.members)
+        self.key = jax.random.key(seed)
 
     def __call__(self, member: int, scaler: Scaler, slope: np.ndarray):
         design, problem = self.design, self.problem
@@ -204,11 +204,15 @@ class _Maker:
                     for a, b in zip(scaler, Scaler.identity(design.augment), strict=True)
                 )
             )
-            moved = _perturbed(design.field, self.keys[member]) if member else design.field
+            moved = (
+                _perturbed(design.field, jax.random.fold_in(self.key, member))
+                if member
+                else design.field
+            )
             return RawField(moved, state, problem.time, problem.input_scaler)
         inputs = 0 if problem.inputs is None else problem.inputs.shape[1]
         net = NeuralField(
-            len(slope), key=self.keys[member], inputs=inputs, width=design.width,
+            len(slope), key=jax.random.fold_in(self.key, member), inputs=inputs, width=design.width,
             depth=design.depth, activation=design.activation,
             time_dependent=design.time_dependent, last_scale=0.3,
         )  # fmt: skip
