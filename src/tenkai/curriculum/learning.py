@@ -1,9 +1,9 @@
-"""From trajectories to a calibrated ensemble: choose the scale on a held-out end, train, calibrate."""
+"""From trajectories to a calibrated ensemble: choose the scale, train, calibrate, judge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -15,12 +15,12 @@ from ..errors import InputError
 from ..fields import NeuralField
 from ..models.ensemble import Ensemble, cast, paths
 from ..models.trajectory import RawField, ScaledField
-from ..records import Forecast, HeldOut
-from .intervals import Calibration, calibrate, cross_coverage, with_horizon
+from ..records import HeldOut
+from .held_out import Run, choose_scale, judge_end
+from .intervals import Calibration, calibrate, cross_coverage
 from .problem import Problem, ends, folds
 from .stages import Plan, Task, Trained, train
 
-_TRUST = 4.0  # members whose held-out error exceeds this many times the best are not averaged
 _WORTH_A_LOG = 2.0  # largest over smallest value from which a log scale makes a difference
 
 
@@ -54,23 +54,6 @@ class Learned:
     seconds: dict[str, float]
 
 
-@dataclass(eq=False)
-class _Run:
-    """One training of all members and what it says."""
-
-    task: Task
-    trained: Trained
-    paths: np.ndarray
-    notes: list[str] = field(default_factory=list)
-
-    def trusted(self, mine: np.ndarray) -> np.ndarray:
-        """Of the members `mine`, those whose held-out error is close to the best one's."""
-        errors = np.where(mine & np.isfinite(self.paths).all((1, 2)), self.trained.errors, np.inf)
-        if not np.isfinite(errors).any():
-            return np.zeros(len(errors), bool)
-        return errors <= _TRUST * errors.min() + 1e-4
-
-
 def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> Learned:
     """Train on `data`; `known` (series, dim) are given start states in raw units, NaN = learn."""
     problem = Problem.of(data)
@@ -82,7 +65,7 @@ def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> 
         selection = _run(
             problem, scales, members, closed, known, design, replace(plan, name="choice: ")
         )
-        choice, notes = _choose_scale(selection, members, scales, data)
+        choice, notes = choose_scale(selection, members, scales, data)
     final = _run(
         problem, scales, [choice] * design.members, ~np.ones_like(closed), known, design, plan
     )
@@ -96,7 +79,7 @@ def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> 
     held = None
     if selection is not None:
         mine = np.array([m == choice for m in members])
-        calibration, held = _judge_end(selection, mine, scaler, calibration, data, design)
+        calibration, held = judge_end(selection, mine, scaler, calibration, data, design.coverage)
     inside, points = cross_coverage(calibration.scores, owner, design.coverage)
     first = [s.start for s in problem.spans]
     models = final.trained.models
@@ -160,14 +143,14 @@ def _scales(problem: Problem, data: Trajectories, known, design: Design) -> list
     return [Scaler.fit(values, possible & wide), plain]
 
 
-def _run(problem, scales, members, closed, known, design: Design, plan: Plan) -> _Run:
+def _run(problem, scales, members, closed, known, design: Design, plan: Plan) -> Run:
     scalers = [scales[m] for m in members]
     task = _task(problem, scalers, closed, known, design, plan.seed)
     maker = _Maker(design, problem, plan.seed)
     trained = train(task, maker, plan)
     none = np.zeros(len(problem.tau), bool)
     run = paths(task.members, plan.tableau)(cast(trained.models, plan.dtype), trained.grid, none)
-    return _Run(task, trained, np.asarray(run).astype(float))
+    return Run(task, trained, np.asarray(run).astype(float))
 
 
 def _task(problem, scalers, closed, known, design: Design, seed: int) -> Task:
@@ -229,106 +212,3 @@ def _perturbed(model, key):
             leaf = np.asarray(leaf) * np.exp(0.2 * np.asarray(noise))
         moved.append(leaf)
     return jax.tree.unflatten(tree, moved)
-
-
-def _choose_scale(run: _Run, members: Sequence[int], scales, data: Trajectories):
-    """The scale whose members forecast the held-out end best; ties within 10 % go to the log."""
-    if len(scales) == 1:
-        return 0, []
-    errors = []
-    for i, scaler in enumerate(scales):
-        mean, _ = _mean_path(run, np.array([m == i for m in members]), data.dim)
-        errors.append(_scaled_error(scaler.inverse(mean), run.task))
-    choice = 0 if errors[0] <= 1.1 * errors[1] or not np.isfinite(errors[1]) else 1
-    names = [n for n, p in zip(data.names, scales[0].positive, strict=True) if p]
-    note = (
-        f"{', '.join(names)} modelled on {'a log' if choice == 0 else 'the raw'} scale: error on the "
-        f"held-out end {errors[0]:.2f} (log) against {errors[1]:.2f} (raw) standard deviations"
-    )
-    return choice, [note]
-
-
-def _mean_path(run: _Run, mine: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    trusted = run.trusted(mine)
-    some = trusted if trusted.any() else mine
-    shown = run.paths[some][..., :dim]
-    return shown.mean(0), shown.std(0)
-
-
-def _scaled_error(raw: np.ndarray, task: Task) -> float:
-    """Root mean square over the closed end, in standard deviations of each variable."""
-    values = task.problem.values
-    miss = (raw - values)[task.closed] / np.maximum(np.nanstd(values, axis=0), 1e-300)
-    return (
-        float(np.sqrt(np.nanmean(miss**2))) if np.isfinite(miss[~np.isnan(miss)]).all() else np.inf
-    )
-
-
-def _judge_end(
-    run: _Run, mine, scaler, calibration: Calibration, data: Trajectories, design: Design
-):
-    """The held-out end: calibrated without it, judged on it, and then used for the horizon."""
-    problem, closed, dim = run.task.problem, run.task.closed, data.dim
-    mean, spread = _mean_path(run, mine, dim)
-    trusted = run.trusted(mine)
-    values = scaler.forward(problem.values)
-    held = run.task.held_out[..., :dim] & mine[:, None, None]
-    own, _ = calibrate(run.paths[..., :dim], values, held, trusted if trusted.any() else mine)
-    ahead = _ahead(problem, closed)
-    half = own.half_width(spread, design.coverage, ahead)
-    raw, low, high = (scaler.inverse(z) for z in (mean, mean - half, mean + half))
-    forecasts, observed = [], []
-    for one, span in zip(data, problem.spans, strict=True):
-        end = closed[span]
-        if end.any():
-            part = [a[span][end] for a in (raw, low, high)]
-            time = data.clock.decode(one.t[end])
-            forecasts.append(
-                Forecast(time, *part, design.coverage, data.names, one.id, data.time_name)
-            )
-            observed.append(one.x[end])
-    seen = ~np.isnan(problem.values) & closed[:, None]
-    inside = ((problem.values >= low) & (problem.values <= high))[seen]
-    held_out = HeldOut(
-        forecasts=tuple(forecasts),
-        observed=tuple(observed),
-        error=_scaled_error(raw, run.task),
-        naive={k: _scaled_error(v, run.task) for k, v in _naive(problem, closed).items()},
-        inside=int(inside.sum()),
-        points=int(seen.sum()),
-        nominal=design.coverage,
-    )
-    if np.isfinite(mean).all():
-        miss = np.where(seen, mean - values, np.nan)[closed]
-        calibration = with_horizon(calibration, miss, spread[closed], ahead[closed])
-    return calibration, held_out
-
-
-def _ahead(problem: Problem, closed: np.ndarray) -> np.ndarray:
-    """Scaled time since the last open node of the series; zero at open nodes."""
-    out = np.zeros(len(closed))
-    for span in problem.spans:
-        tau, end = problem.tau[span], closed[span]
-        out[span] = np.where(end, tau - tau[~end].max(initial=tau[0]), 0.0)
-    return out
-
-
-def _naive(problem: Problem, closed: np.ndarray) -> dict[str, np.ndarray]:
-    """Last value, mean and straight line of every variable, from what comes before the end."""
-    out = {name: np.full(problem.values.shape, np.nan) for name in ("last value", "mean", "linear")}
-    for span in problem.spans:
-        tau, x, open_ = problem.tau[span], problem.values[span], ~closed[span]
-        for j in range(x.shape[1]):
-            use = open_ & ~np.isnan(x[:, j])
-            if not use.any():
-                continue
-            out["last value"][span, j] = x[use, j][-1]
-            out["mean"][span, j] = x[use, j].mean()
-            out["linear"][span, j] = _line(tau[use], x[use, j], tau)
-    return out
-
-
-def _line(t: np.ndarray, x: np.ndarray, at: np.ndarray) -> np.ndarray:
-    centred = t - t.mean()
-    slope = (centred @ x) / max(centred @ centred, 1e-300)
-    return x.mean() + slope * (at - t.mean())

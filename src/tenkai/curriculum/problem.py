@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ class Problem:
     def spans(self) -> list[slice]:
         """The nodes of every series."""
         edges = np.flatnonzero(np.diff(self.series, prepend=-1, append=self.series[-1] + 1))
-        return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
     @property
     def index(self) -> np.ndarray:

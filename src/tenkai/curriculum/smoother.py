@@ -8,6 +8,7 @@ section 5.4). Pure NumPy: milliseconds, nothing to compile.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ class Smooth(NamedTuple):
 
 
 def choose(t: np.ndarray, x: np.ndarray) -> Kernel:
-    """The kernel of largest marginal likelihood; of many points, a block from the middle decides."""
+    """The kernel of largest marginal likelihood; of many points a middle block decides."""
     if len(t) > _MOST:
         middle = slice((len(t) - _MOST) // 2, (len(t) + _MOST) // 2)
         t, x = t[middle], x[middle]
@@ -64,7 +65,7 @@ def smooth(t: np.ndarray, x: np.ndarray, at: np.ndarray, kernel: Kernel | None =
     blocks = int(np.ceil(len(t) / (0.8 * _MOST)))
     edges = np.linspace(0, len(t), blocks + 1).astype(int)
     parts, overlap = [], _MOST // 10
-    for i, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (a, b) in enumerate(itertools.pairwise(edges)):
         lo, hi = max(0, a - overlap), min(len(t), b + overlap)
         left = -np.inf if i == 0 else t[a]
         right = np.inf if i == blocks - 1 else t[b]
