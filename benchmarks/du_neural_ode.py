@@ -16,12 +16,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from tenkai.fit import fit
 from tenkai.reproduce.du_neural_ode import ADAM, END, ETA, OBSERVED, STEPS, lecun, loss, observe
 
-from .harness import Contender, Race, peer
+from .harness import Contender, Race, peer, python_loop
 
 COLD = """
 import time
@@ -40,6 +39,7 @@ def prepare(quick: bool) -> Race:
     """Ours against torchdiffeq, diffrax and the step written out in Python."""
     steps = 20 if quick else 500
     net, data = lecun(jax.random.key(0)), observe("sine", 0)
+    sse = eqx.filter_jit(lambda net: loss(net, data, None)[0])
     trainers = {
         "tenkai": (ours(net, data), steps),
         "torchdiffeq euler": (torchdiffeq(net, data), 2 if quick else 20),
@@ -47,7 +47,7 @@ def prepare(quick: bool) -> Race:
         "unrolled in Python": (unrolled(net, data), steps),
     }
     contenders = [
-        Contender(name, lambda t=train, n=units: t(n), units, lambda t=train: t(steps))
+        Contender(name, lambda t=train, n=units: t(n), units, lambda t=train: float(sse(t(steps))))
         for name, (train, units) in trainers.items()
     ]
     extras = {} if quick else {"cold start to trained, without import [s]": cold_start}
@@ -65,42 +65,20 @@ def cold_start() -> float:
     return float(done.stdout)
 
 
-def ours(net: Any, data: np.ndarray) -> Callable[[int], float]:
+Train = Callable[[int], Any]  # the network after so many steps from the first weights
+
+
+def ours(net: Any, data: np.ndarray) -> Train:
     """`fit` with its guard, tally and records."""
-
-    value = eqx.filter_jit(lambda net: loss(net, data, None)[0])
-
-    def train(steps: int) -> float:
-        return float(value(fit(net, loss, data, rule=ADAM(), steps=steps, every=500).model))
-
-    return train
+    return lambda steps: fit(net, loss, data, rule=ADAM(), steps=steps, every=500).model
 
 
-def jitted(net: Any, data: np.ndarray, objective: Callable[[Any], Any]) -> Callable[[int], float]:
-    """A training loop in Python around one compiled step, as the peers' examples have it."""
-    trained, static = eqx.partition(net, eqx.is_array)
-    rule = optax.adam(1e-2)
-
-    def value_of(trained: Any) -> Any:
-        return jnp.sum((objective(eqx.combine(trained, static)) - data) ** 2)
-
-    @jax.jit
-    def step(trained: Any, state: Any) -> tuple[Any, Any]:
-        updates, state = rule.update(jax.grad(value_of)(trained), state)
-        return optax.apply_updates(trained, updates), state
-
-    value = jax.jit(value_of)
-
-    def train(steps: int) -> float:
-        now, state = trained, rule.init(trained)
-        for _ in range(steps):
-            now, state = step(now, state)
-        return float(value(now))
-
-    return train
+def in_python(net: Any, data: np.ndarray, observed: Callable[[Any], Any]) -> Train:
+    """A loop in Python around one compiled step of Adam on the same loss."""
+    return python_loop(net, lambda net: jnp.sum((observed(net) - data) ** 2), ADAM())
 
 
-def unrolled(net: Any, data: np.ndarray) -> Callable[[int], float]:
+def unrolled(net: Any, data: np.ndarray) -> Train:
     """The 200 Euler steps as a Python loop under `jit`."""
 
     def observed(net: Any) -> Any:
@@ -111,10 +89,10 @@ def unrolled(net: Any, data: np.ndarray) -> Callable[[int], float]:
                 kept.append(x[0])
         return jnp.stack(kept)
 
-    return jitted(net, data, observed)
+    return in_python(net, data, observed)
 
 
-def diffrax(net: Any, data: np.ndarray) -> Callable[[int], float]:
+def diffrax(net: Any, data: np.ndarray) -> Train:
     """`diffeqsolve` with its default adjoint, saving at the observed times."""
     dfx = peer("diffrax")
     grid = jnp.arange(STEPS + 1) * ETA
@@ -127,10 +105,10 @@ def diffrax(net: Any, data: np.ndarray) -> Callable[[int], float]:
         )  # fmt: skip
         return solution.ys[:, 0]
 
-    return jitted(net, data, observed)
+    return in_python(net, data, observed)
 
 
-def torchdiffeq(net: Any, data: np.ndarray) -> Callable[[int], float]:
+def torchdiffeq(net: Any, data: np.ndarray) -> Train:
     """`odeint(method="euler")` with backpropagation through its steps."""
     torch, ode = peer("torch"), peer("torchdiffeq")
     field = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
@@ -142,7 +120,7 @@ def torchdiffeq(net: Any, data: np.ndarray) -> Callable[[int], float]:
         path = ode.odeint(lambda t, x: field(x), torch.zeros(2), grid, method="euler")
         return torch.sum((path[OBSERVED, 0] - target) ** 2)
 
-    def train(steps: int) -> float:
+    def train(steps: int) -> Any:
         with torch.no_grad():
             for parameter, first in zip(field.parameters(), start, strict=True):
                 parameter.copy_(torch.tensor(first))
@@ -151,7 +129,7 @@ def torchdiffeq(net: Any, data: np.ndarray) -> Callable[[int], float]:
             rule.zero_grad()
             value().backward()
             rule.step()
-        with torch.no_grad():
-            return float(value())
+        learned = [p.detach().numpy().copy() for p in field.parameters()]
+        return jax.tree.unflatten(jax.tree.structure(net), learned)
 
     return train

@@ -26,6 +26,29 @@ def peer(name: str) -> ModuleType:
         ) from error
 
 
+def python_loop(model: Any, value: Callable[[Any], Any], rule: Any) -> Callable[[int], Any]:
+    """Training as the peers' examples have it: a loop in Python around one compiled step."""
+    import equinox as eqx
+    import jax
+    import optax
+
+    trained, static = eqx.partition(model, eqx.is_array)
+
+    @jax.jit
+    def step(trained: Any, state: Any) -> tuple[Any, Any]:
+        slope = jax.grad(lambda p: value(eqx.combine(p, static)))(trained)
+        updates, state = rule.update(slope, state)
+        return optax.apply_updates(trained, updates), state
+
+    def train(steps: int) -> Any:
+        now, state = trained, rule.init(trained)
+        for _ in range(steps):
+            now, state = step(now, state)
+        return jax.block_until_ready(eqx.combine(now, static))
+
+    return train
+
+
 @dataclass(frozen=True)
 class Contender:
     """`run()` does `units` units of work and waits for them; `error()` says how good its work is.

@@ -1,0 +1,33 @@
+"""Compiled programs are kept between runs and shared by all workers and subprocesses."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+
+def _cache() -> Path:
+    """A folder of this user's: TENKAI_TEST_CACHE, else where caches lie, else a temporary one."""
+    if chosen := os.environ.get("TENKAI_TEST_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    try:
+        folder = (Path(base) if base else Path.home() / ".cache") / "tenkai" / "tests"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except (OSError, RuntimeError):
+        pass
+    return Path(tempfile.gettempdir()) / f"tenkai-tests-{getattr(os, 'getuid', int)()}"
+
+
+# Through the environment, before JAX is imported, so that subprocesses have them too; what the
+# caller has set stands. The defaults skip programs that compile in less than a second, of which
+# there are many, and make the folder's path part of the key.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache()))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
+if "jax" in sys.modules:
+    raise RuntimeError("jax was imported before tests/conftest.py; got a session without cache")
