@@ -113,13 +113,13 @@ def truth(name: str, t: Any, y0: Any = None) -> Float[np.ndarray, "time dim"]:
 
     The closed form where there is one, else DOP853 at a relative tolerance of 1e-10.
     """
-    from scipy.integrate import solve_ivp
-
     toy = system(name)
     t = np.atleast_1d(np.asarray(t, dtype=np.float64))
     start = np.asarray(toy.y0 if y0 is None else y0, dtype=np.float64)
     if toy.solution is not None:
         return toy.solution(t[:, None], start)
+    from scipy.integrate import solve_ivp
+
     end = max(float(t.max()), np.nextafter(toy.span[0], np.inf))
     solved = solve_ivp(
         lambda s, y: toy.rhs(s, y, **toy.parameters), (toy.span[0], end), start,

@@ -64,12 +64,14 @@ def observe(function: str, seed: int) -> Float[np.ndarray, " points"]:
     return toys.truth(function, OBSERVED * ETA)[:, 0] + NOISE * noise
 
 
+@eqx.filter_jit
 def lecun(key: Any) -> MLP:
     """Truncated normal weights of variance 1/inputs, zero biases: Flax's, which the port uses."""
     weights = initializers.lecun_normal(in_axis=-1, out_axis=-2)
     return _begin(key, weights, initializers.zeros)
 
 
+@eqx.filter_jit
 def tiny(key: Any) -> MLP:
     """Every weight and bias from N(0, 1e-6), as the book begins."""
     return _begin(key, initializers.normal(1e-3), initializers.normal(1e-3))
