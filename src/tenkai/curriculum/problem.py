@@ -12,7 +12,7 @@ from ..data import Scaler, TimeScaler, Trajectories
 from ..models.grid import Grid, pack, substeps
 from .smoother import Smooth, choose, smooth
 
-_FEWEST_STEPS = 120  # over the longest series: sparse observations still get a fine path
+_FEWEST_STEPS = 80  # over the longest series: sparse observations still get a fine path
 _POINTS = 1200  # at most, for gradient matching
 
 

@@ -161,8 +161,7 @@ def _match(out: Trained, task: Task, fields, smoothed, scale, plan: Plan) -> PyT
 
 def _shoot(out: Trained, task: Task, models: TrajectoryModel, plan: Plan) -> None:
     longest = max(s.stop - s.start for s in task.problem.spans)
-    wanted = [max(4, longest // 32), max(8, longest // 8), max(12, longest // 3)]
-    lengths = [w for w in dict.fromkeys(wanted) if w < longest]
+    lengths = _window_lengths(longest)
     batch = _segments(task, out.grid, plan)
     _keep_best(out, models, batch, task, plan)
     objective = shooting(task.members, plan.tableau)
@@ -178,6 +177,15 @@ def _shoot(out: Trained, task: Task, models: TrajectoryModel, plan: Plan) -> Non
         )  # fmt: skip
         models = result.model
         _keep_best(out, models, batch, task, plan)
+
+
+def _window_lengths(longest: int) -> list[int]:
+    """Windows that grow threefold, the last well short of the whole series."""
+    lengths, length = [], max(4, longest // 32)
+    while length < 0.7 * longest:
+        lengths.append(length)
+        length *= 3
+    return lengths
 
 
 def _segments(task: Task, grid: Grid, plan: Plan) -> Segments:
