@@ -52,6 +52,9 @@ def path(net: MLP) -> Float[Array, "steps 2"]:
     return unfold(step, jnp.zeros(2), grid, unroll=5)[1]
 
 
+all_paths = eqx.filter_jit(eqx.filter_vmap(path))  # networks with a leading axis of seeds
+
+
 def loss(net: MLP, data: Float[Array, " points"], key: Any) -> tuple[Any, Aux]:
     """Sum of squared errors of the first component at the 20 observed points."""
     miss = path(net)[OBSERVED - 1, 0] - data
@@ -112,7 +115,7 @@ def learn(function: str, begin: Callable[[Any], MLP] = lecun, *, seeds: int = 20
     nets = eqx.filter_vmap(begin)(jax.random.split(jax.random.key(0), seeds))
     with together(seeds):
         nets = fit(nets, loss, data, rule=ADAM(), steps=500, every=500, members=seeds).model
-        paths = jax.vmap(path)(nets)[..., 0]
+        paths = all_paths(nets)[..., 0]
     return Learned(toys.truth(function, TIMES)[:, 0], data, np.asarray(paths))
 
 
