@@ -12,13 +12,15 @@ import numpy as np
 from jaxtyping import Float
 
 _FLOOR = 1e-4  # in standard deviations: no interval is narrower than the arithmetic
+_MOST_GROWTH = 1.0  # in standard deviations: a lost phase is no worse than the data's own spread
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Noise per variable (dim,) in standardised units, the scores, and the growth ahead.
 
-    The half width is ``q sqrt(spread^2 + noise^2 + growth^2 ahead^2)``, `ahead` in scaled time.
+    The half width is ``q sqrt(spread^2 + noise^2 + min(growth ahead, 1)^2)``, `ahead` in scaled
+    time: errors grow with the horizon up to the spread of the data, where nothing is known.
     """
 
     noise: Float[np.ndarray, " dim"]
@@ -37,7 +39,8 @@ class Calibration:
         width = np.sqrt(spread**2 + self.noise**2)
         if ahead is None:
             return q * width
-        far = np.sqrt(width**2 + (self.growth * np.maximum(ahead, 0.0)[:, None]) ** 2)
+        grown = np.minimum(self.growth * np.maximum(ahead, 0.0)[:, None], _MOST_GROWTH)
+        far = np.sqrt(width**2 + grown**2)
         wide = max(q, quantile(self.ahead_scores, coverage)) if len(self.ahead_scores) else q
         return np.where((ahead > 0)[:, None], wide, q) * far
 
@@ -99,8 +102,8 @@ def with_horizon(
     excess = miss**2 - spread**2 - calibration.noise**2
     distance = np.where(np.isnan(miss), np.nan, ahead[:, None] ** 2)
     growth = np.sqrt(np.maximum(np.nansum(excess, 0) / np.nansum(distance, 0), 0.0))
-    far = spread**2 + calibration.noise**2 + (growth * ahead[:, None]) ** 2
-    scores = np.abs(miss) / np.sqrt(far)
+    grown = np.minimum(growth * ahead[:, None], _MOST_GROWTH)
+    scores = np.abs(miss) / np.sqrt(spread**2 + calibration.noise**2 + grown**2)
     return replace(calibration, growth=growth, ahead_scores=scores[~np.isnan(scores)])
 
 
