@@ -1,8 +1,7 @@
-"""Where programs run: host devices and the compilation cache. Only `configure` sets global flags."""
+"""Where programs run: host devices, compilation cache. Only `configure` sets global flags."""
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from pathlib import Path
@@ -21,14 +20,9 @@ def device_count() -> int:
     return jax.device_count()
 
 
-@functools.cache
-def _mesh(devices: tuple[jax.Device, ...]) -> Mesh:
-    return Mesh(np.array(devices), (AXIS,))
-
-
 def mesh() -> Mesh:
     """All devices of the default backend along one axis, `AXIS`; starts the backend."""
-    return _mesh(tuple(jax.devices()))
+    return Mesh(np.array(jax.devices()), (AXIS,))
 
 
 def configure(*, devices: int | None = None, cache: Path | str | bool | None = None) -> None:

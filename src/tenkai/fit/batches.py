@@ -23,7 +23,7 @@ def is_array(x: Any) -> bool:
 
 
 def leaves_of(data: PyTree, member_axes: Any) -> tuple[tuple, Any, tuple[int | None, ...]]:
-    """Leaves as arrays with a member's own axis in front, their structure, and per leaf 0 or None."""
+    """Leaves as arrays with a member's own axis in front, their structure, per leaf 0 or None."""
     leaves, structure = jax.tree.flatten(data)
     axes: list[int | None] = []
     try:
@@ -62,7 +62,7 @@ def is_stream(data: Any) -> bool:
 
 @dataclass
 class Stream:
-    """Batches by step: ``data(step)``, a generator function, or an iterable (begun again at its end).
+    """Batches by step: ``data(step)``, a generator function, or an iterable begun again at its end.
 
     A function of the step resumes at once and exactly. A generator function or an iterable that
     repeats itself resumes exactly too, after reading past the batches of the steps already taken;

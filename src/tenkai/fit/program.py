@@ -185,14 +185,17 @@ def _step(plan: Plan, walker: Walker, step: Any, leaves: tuple) -> Walker:
     moved = jax.tree.map(
         lambda p, u: (p + walker.rate.astype(u.dtype) * u).astype(p.dtype), trained, updates
     )
-    ok = jnp.isfinite(value) & jnp.isfinite(optax.global_norm(grads))
-    model = eqx.combine(aux.state, moved, fixed)
-    return Walker(
-        *_where(ok, (model, opt), (walker.model, walker.opt)),
-        walker.key,
-        walker.rate,
-        _count(walker.tally, ok, value, aux),
-    )
+    ok = jnp.isfinite(value) & jnp.isfinite(_size(grads))
+    # A `None` state would stand for the whole tree and hide `fixed` behind `moved`.
+    parts = (moved, fixed) if aux.state is None else (aux.state, moved, fixed)
+    model = eqx.combine(*parts)
+    model, opt = _where(ok, (model, opt), (walker.model, walker.opt))
+    return walker._replace(model=model, opt=opt, tally=_count(walker.tally, ok, value, aux))
+
+
+def _size(grads: PyTree) -> Any:
+    """Sum of absolute values: finite where all are, and unlike a norm it squares nothing."""
+    return sum(jnp.sum(jnp.abs(g)) for g in jax.tree.leaves(grads))
 
 
 def _where(ok: Any, new: PyTree, old: PyTree) -> PyTree:
@@ -236,7 +239,7 @@ def _plain(aux: Aux) -> Aux:
 
 
 def _pool(value: Any, aux: Aux, grads: PyTree) -> tuple[Any, Aux, PyTree]:
-    """Means over the devices weighted by ``aux.weight``, in one vector: a collective costs per leaf.
+    """Means over the devices weighted by ``aux.weight``, in one vector: collectives cost per leaf.
 
     A device whose part of the batch weighs nothing may report 0/0; it does not count.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,36 +21,39 @@ class State(NamedTuple):
     """Everything a run needs to go on with the same bits; never changed in place.
 
     `good` is the (model, optimiser state) at the end of the last healthy interval, `best` the
-    model with the best validation. Arrays of members have a leading axis; so do the counts here,
-    with one entry where there are no members.
+    model with the best validation (None without one). Arrays of members have a leading axis; so
+    have the counts here, with one entry where there are no members.
     """
 
     carry: Carry
-    good: tuple[PyTree, PyTree]
+    good: Any
     best: PyTree
     best_value: np.ndarray
     since: np.ndarray  # intervals without improvement
     rollbacks: np.ndarray  # in a row
     alive: np.ndarray
     loss: np.ndarray  # mean over the last interval with a finite step
-    snapshots: tuple[PyTree, ...]
+    history: tuple[dict[str, Any], ...] = ()
+    snapshots: tuple[tuple[int, PyTree], ...] = ()
 
     @classmethod
-    def first(cls, carry: Carry) -> State:
+    def first(cls, carry: Carry, validated: bool) -> State:
         walker = carry.walker
-        rate = np.atleast_1d(np.asarray(walker.rate))
-        count = len(rate)
+        count = np.atleast_1d(walker.rate).shape
         return cls(
             carry,
-            (walker.model, walker.opt),
-            walker.model,
-            np.full(count, np.inf),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.int64),
-            np.ones(count, bool),
-            np.full(count, np.nan),
-            (),
+            good=(walker.model, walker.opt),
+            best=walker.model if validated else None,
+            best_value=np.full(count, np.inf),
+            since=np.zeros(count, np.int64),
+            rollbacks=np.zeros(count, np.int64),
+            alive=np.ones(count, bool),
+            loss=np.full(count, np.nan),
         )
+
+    @property
+    def step(self) -> int:
+        return int(self.carry.step)
 
 
 def mix(mask: np.ndarray, new: PyTree, old: PyTree) -> PyTree:
@@ -68,10 +70,10 @@ def mix(mask: np.ndarray, new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(leaf, new, old)
 
 
-def judge(state: State, tally: Tally, events: list[str]) -> tuple[State, bool]:
+def judge(state: State, tally: Tally, count: int, events: list[str]) -> State:
     """Accept healthy members, roll back broken ones, give up hopeless ones.
 
-    Healthy: the last step was finite and most were. Returns whether the carry changed.
+    Healthy: the last step was finite and most were. Events tell of the `count` real members.
     """
     tally = Tally(*(np.atleast_1d(np.asarray(x)) for x in tally))
     healthy = (tally.ok & (tally.bad <= tally.good)) & state.alive
@@ -88,20 +90,17 @@ def judge(state: State, tally: Tally, events: list[str]) -> tuple[State, bool]:
         alive=state.alive & ~hopeless,
     )
     if not broken.any():
-        return state, False
-    for i in np.flatnonzero(broken):
+        return state
+    for i in np.flatnonzero(broken[:count]):
         steps = f"{tally.bad[i]} of {tally.bad[i] + tally.good[i]} steps not finite"
         fate = "given up" if hopeless[i] else "rolled back, rate halved"
-        events.append(f"{_name(i, len(broken))}{steps}: {fate}")
+        who = f"member {i}: " if len(broken) > 1 else ""
+        events.append(f"{who}{steps}: {fate}")
     model, opt = mix(broken, good, (walker.model, walker.opt))
     rate = np.asarray(walker.rate)
     rate = np.where(broken.reshape(rate.shape), rate * RATE_AFTER_ROLLBACK, rate)
     walker = walker._replace(model=model, opt=opt, rate=rate.astype(walker.rate.dtype))
-    return state._replace(carry=Carry(state.carry.step, walker)), True
-
-
-def _name(member: int, count: int) -> str:
-    return f"member {member}: " if count > 1 else ""
+    return state._replace(carry=Carry(state.carry.step, walker))
 
 
 def replace_dead(state: State, value: np.ndarray, count: int, events: list[str]) -> State:
@@ -115,57 +114,43 @@ def replace_dead(state: State, value: np.ndarray, count: int, events: list[str])
         return state
     donor = int(np.argmin(able))
     dead = ~state.alive
-    walker = jax.tree.map(np.asarray, state.carry.walker)
+    walker = jax.tree.map(lambda x: np.array(x), state.carry.walker)
     for i in np.flatnonzero(dead):
-        seed = [*np.asarray(walker.key[i]).tolist(), int(state.carry.step)]
-        rng = np.random.default_rng(seed)
-
-        def perturb(x: np.ndarray, i: int = i, rng: Any = rng) -> np.ndarray:
-            x = x.copy()
+        rng = np.random.default_rng([*walker.key[i].tolist(), state.step])
+        for x in jax.tree.leaves(walker.model):
             if jnp.issubdtype(x.dtype, jnp.inexact):
-                gap = x[i] - x[donor]
-                noise = rng.standard_normal(gap.shape).astype(x.dtype)
-                x[i] = x[donor] + _JITTER * noise * np.where(np.isfinite(gap), gap, 0)
-            return x
-
-        def copy(x: np.ndarray, i: int = i) -> np.ndarray:
-            x = x.copy()
+                gap = np.asarray(x[i] - x[donor], np.float64)
+                gap = _JITTER * rng.standard_normal(gap.shape) * np.where(np.isfinite(gap), gap, 0)
+                x[i] = x[donor] + gap.astype(x.dtype)
+        for x in jax.tree.leaves((walker.opt, walker.rate)):
             x[i] = x[donor]
-            return x
-
-        walker = walker._replace(
-            model=jax.tree.map(perturb, walker.model),
-            opt=jax.tree.map(copy, walker.opt),
-            rate=copy(walker.rate),
-        )
         if i < count:
             events.append(f"member {i}: replaced by a perturbed copy of member {donor}")
     return state._replace(
         carry=Carry(state.carry.step, walker),
         good=mix(dead, (walker.model, walker.opt), state.good),
-        best=mix(dead, walker.model, state.best),
         best_value=np.where(dead, np.inf, state.best_value),
         since=np.where(dead, 0, state.since),
         rollbacks=np.where(dead, 0, state.rollbacks),
         loss=np.where(dead, state.loss[donor], state.loss),
-        alive=np.ones_like(state.alive),
+        alive=np.ones_like(dead),
     )
 
 
-def improve(state: State, model: PyTree, value: np.ndarray) -> State:
+def improve(state: State, value: np.ndarray) -> State:
     """Keep the best model by validation, per member."""
     better = (value < state.best_value) & state.alive
     return state._replace(
-        best=mix(better, model, state.best),
+        best=mix(better, state.carry.walker.model, state.best),
         best_value=np.where(better, value, state.best_value),
         since=np.where(better, 0, state.since + 1),
     )
 
 
-def learning_rate(opt: PyTree, rate: np.ndarray, alive: Sequence[bool]) -> float | None:
-    """The rate of `optax.inject_hyperparams` times the factor left by rollbacks, if there is one."""
+def learning_rate(opt: PyTree, rate: np.ndarray, alive: np.ndarray) -> float | None:
+    """Of `optax.inject_hyperparams`, if used, times the factor left by rollbacks."""
     found = [value for _, value in optax.tree_utils.tree_get_all_with_path(opt, "learning_rate")]
     if len(found) != 1:
         return None
     rates = np.atleast_1d(np.asarray(found[0]) * np.asarray(rate))
-    return float(np.mean(rates[np.asarray(alive)])) if np.any(alive) else None
+    return float(np.mean(rates[alive])) if np.any(alive) else None

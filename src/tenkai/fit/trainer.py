@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -30,51 +31,54 @@ def default_rule() -> optax.GradientTransformation:
     return optax.inject_hyperparams(optax.adam)(1e-3)
 
 
-class Trainer:
-    """The compiled programs of one fit with their fixed arguments."""
+@dataclass(frozen=True)
+class Task:
+    """What is asked of one fit: the arguments that decide its result."""
 
-    def __init__(
-        self,
-        model: PyTree,
-        objective: Objective,
-        data: Any,
-        rule: optax.GradientTransformation,
-        key: jax.Array,
-        *,
-        members: int | None,
-        member_axes: Any,
-        batch: int | None,
-        validation: Any,
-        validate: Objective | None,
-        every: int,
-    ):
-        self.members = members
-        self.stream = Stream(data) if is_stream(data) else None
-        self.stacked = self.stream.stack_length(every) if self.stream else None
-        self.arrays, self.static = eqx.partition(model, is_array)
-        self.key = jax.random.key_data(key)
-        first = self.stream.batch(0) if self.stream else data
+    model: PyTree
+    objective: Objective
+    data: Any
+    rule: optax.GradientTransformation
+    steps: int
+    key: jax.Array
+    members: int | None
+    member_axes: Any
+    batch: int | None
+    validation: Any
+    validate: Objective
+    patience: int | None
+    every: int
+    stage: str
+    snapshot_every: int | None
+
+
+class Trainer:
+    """The compiled programs of one fit with their fixed arguments, laid out on the devices."""
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.members = task.members
+        self.stream = Stream(task.data) if is_stream(task.data) else None
+        self.stacked = self.stream.stack_length(task.every) if self.stream else None
+        self.arrays, self._static = eqx.partition(task.model, is_array)
+        self.key = jax.random.key_data(task.key)
         self._check_model()
-        leaves, structure, axes = leaves_of(first, member_axes)
-        self.leaves = leaves
-        self._axes = member_axes
+        first = self.stream.batch(0) if self.stream else task.data
+        self.leaves, structure, axes = leaves_of(first, task.member_axes)
         plan = Plan(
-            objective=objective,
-            rule=rule,
-            static=Frozen.of(self.static),
+            objective=task.objective,
+            rule=task.rule,
+            static=Frozen.of(self._static),
             data=structure,
             axes=axes,
-            every=every,
-            members=members is not None,
-            batch=self._rows_drawn(batch, leaves, axes),
+            every=task.every,
+            members=task.members is not None,
+            batch=self._rows_drawn(axes),
             stream=self.stream is not None,
-            impl=str(jax.random.key_impl(key)),
+            impl=str(jax.random.key_impl(task.key)),
         )
-        self._check_hashable(plan)
-        self._place(_split(plan, leaves, members, batch))
-        self.check = None
-        if validation is not None:
-            self._prepare_validation(validation, validate or objective)
+        _check_hashable(plan)
+        self._place(self._split(plan))
 
     def _check_model(self) -> None:
         trained = jax.tree.leaves(eqx.filter(self.arrays, _is_inexact))
@@ -94,18 +98,8 @@ class Trainer:
                 do="build it with eqx.filter_vmap over the keys of its members",
             )
 
-    def _check_hashable(self, plan: Plan) -> None:
-        try:
-            hash(plan)
-        except TypeError as error:
-            raise InputError(
-                "objective, rule or model",
-                expected="hashable parts beside the model's arrays",
-                got=str(error),
-                do="pass functions, and put the objective's arrays into the data",
-            ) from error
-
-    def _rows_drawn(self, batch: int | None, leaves: tuple, axes: tuple) -> int | None:
+    def _rows_drawn(self, axes: tuple[int | None, ...]) -> int | None:
+        batch = self.task.batch
         if batch is None:
             return None
         if self.stream is not None or batch < 1:
@@ -115,7 +109,8 @@ class Trainer:
                 got=f"{batch}" + (" with batches that arrive one by one" if self.stream else ""),
                 do="leave batch away, or pass arrays as data",
             )
-        rows = {x.shape[_row_axis(self.members, a)] for x, a in zip(leaves, axes, strict=True)}
+        own = [int(self.members is not None and axis == 0) for axis in axes]
+        rows = {x.shape[axis] for x, axis in zip(self.leaves, own, strict=True)}
         if len(rows) != 1:
             raise InputError(
                 "data",
@@ -125,15 +120,33 @@ class Trainer:
             )
         return batch if batch < rows.pop() else None
 
+    def _split(self, plan: Plan) -> Plan:
+        """Members first, they need no collectives; else a batch of enough rows.
+
+        Without `batch` nothing says that the first axis of the data counts rows.
+        """
+        count = devices.device_count()
+        if count < 2 or self.members == 1:
+            return plan
+        split = functools.partial(dataclasses.replace, plan, mesh=devices.mesh())
+        if self.members is not None:
+            return split(split="members")
+        rows = plan.batch or (self.leaves[0].shape[0] if self.task.batch is not None else 0)
+        if rows % count == 0 and rows >= _ROWS_PER_DEVICE * count:
+            return split(split="batch")
+        return plan
+
     def _place(self, plan: Plan) -> None:
-        """Put the data where the plan wants it, once."""
+        """Put the data where the plan wants them, once."""
         self.plan = plan
         self.count = self.members
         if plan.split == "members":
             assert plan.mesh is not None and self.members is not None
             self.count = -(-self.members // plan.mesh.size) * plan.mesh.size
         if self.stream is None:
-            self.placed = self._put(plan, self.leaves)
+            self._placed = self._put(plan, self.leaves)
+        if self.task.validation is not None:
+            self._place_validation()
 
     def _put(self, plan: Plan, leaves: tuple) -> tuple:
         """Pad the members' own data to the number of trained members, and lay it on the devices."""
@@ -167,35 +180,28 @@ class Trainer:
         return Carry(step, self.place(carry.walker))
 
     def begin(self) -> Carry:
-        """The carry of step 0."""
-        arrays = jax.tree.map(self.pad, self.arrays) if self.count != self.members else self.arrays
-        carry = begin(self.plan, jax.device_put(arrays), self.key, self.count)
-        return self.place_carry(carry) if self.plan.mesh is not None else carry
+        """The carry of step 0.
 
-    def compile(self) -> Carry:
-        """Begin, and build the program by taking no step.
-
-        What cannot be split (adaptive solvers, line searches) fails while it is traced, and runs
-        on one device instead.
+        What cannot be split (adaptive solvers, line searches) fails while it is traced: so a
+        split program is built first, by taking no step, and one device does it instead.
         """
         if self.plan.mesh is not None:
             try:
-                return self._compiled()
+                return self.advance(self._begin(), 0, 0)
             except InputError:
                 raise
             except Exception:
                 self._place(dataclasses.replace(self.plan, mesh=None, split=None))
-                if self.check is not None:
-                    self._prepare_validation(*self.check_arguments)
-        return self._compiled()
+        return self._begin()
 
-    def _compiled(self) -> Carry:
-        carry = self.begin()
-        return self.advance(carry, 0, 0)
+    def _begin(self) -> Carry:
+        arrays = jax.tree.map(self.pad, self.arrays) if self.count != self.members else self.arrays
+        carry = begin(self.plan, jax.device_put(arrays), self.key, self.count)
+        return self.place_carry(carry) if self.plan.mesh is not None else carry
 
     def advance(self, carry: Carry, step: int, n: int) -> Carry:
         """Take n steps from `step` and wait: two executions with collectives must never overlap."""
-        leaves = self._batches(step, n) if self.stream is not None else self.placed
+        leaves = self._batches(step, n) if self.stream is not None else self._placed
         return jax.block_until_ready(advance(self.plan, carry, leaves, np.int32(n)))
 
     def _batches(self, step: int, n: int) -> tuple:
@@ -211,57 +217,49 @@ class Trainer:
             )
         return self._put(self.plan, tuple(leaves))
 
-    def _prepare_validation(self, validation: Any, validate: Objective) -> None:
-        self.check_arguments = (validation, validate)
-        leaves, structure, axes = leaves_of(validation, self._axes)
-        split = self.plan.split if self.plan.split == "members" else None
-        self.check = dataclasses.replace(
+    def _place_validation(self) -> None:
+        leaves, structure, axes = leaves_of(self.task.validation, self.task.member_axes)
+        by_member = self.plan.split == "members"
+        self._check = dataclasses.replace(
             self.plan,
-            objective=validate,
+            objective=self.task.validate,
             rule=default_rule(),
             data=structure,
             axes=axes,
             every=1,
             batch=None,
             stream=False,
-            mesh=self.plan.mesh if split else None,
-            split=split,
+            mesh=self.plan.mesh if by_member else None,
+            split="members" if by_member else None,
         )
-        self.check_leaves = self._put(self.check, leaves)
+        self._check_leaves = self._put(self._check, leaves)
 
     def validate(self, carry: Carry) -> np.ndarray:
-        """The validation value of every member, shape () or (members,)."""
-        assert self.check is not None
+        """The validation value of every member, shape (members,) or (1,)."""
         model, key = carry.walker.model, carry.walker.key
-        if self.plan.split == "batch":  # once, on one device, instead of the same on every device
+        if self.plan.split == "batch":  # once, instead of the same on every device
             here = SingleDeviceSharding(jax.devices()[0])
             model, key = jax.device_put((model, key), here)
-        return np.asarray(evaluate(self.check, model, key, self.check_leaves))
+        return np.atleast_1d(evaluate(self._check, model, key, self._check_leaves))
 
     def model(self, arrays: PyTree) -> PyTree:
         """The whole model, without padding, off the mesh."""
         if self.plan.mesh is not None:
             arrays = jax.tree.map(lambda x: np.asarray(x)[: self.members], arrays)
-        return eqx.combine(jax.device_put(arrays), self.static)
+        return eqx.combine(jax.device_put(arrays), self._static)
 
 
 def _is_inexact(x: Any) -> bool:
     return is_array(x) and jnp.issubdtype(x.dtype, jnp.inexact)
 
 
-def _row_axis(members: int | None, axis: int | None) -> int:
-    return 1 if members is not None and axis == 0 else 0
-
-
-def _split(plan: Plan, leaves: tuple, members: int | None, batch: int | None) -> Plan:
-    """Members first, they need no collectives; else a batch of enough rows; else one device."""
-    count = devices.device_count()
-    if count < 2:
-        return plan
-    mesh = devices.mesh()
-    if members is not None:
-        return dataclasses.replace(plan, mesh=mesh, split="members") if members > 1 else plan
-    rows = plan.batch or (leaves[0].shape[0] if batch is not None else 0)
-    if rows % count == 0 and rows >= _ROWS_PER_DEVICE * count:
-        return dataclasses.replace(plan, mesh=mesh, split="batch")
-    return plan
+def _check_hashable(plan: Plan) -> None:
+    try:
+        hash(plan)
+    except TypeError as error:
+        raise InputError(
+            "objective, rule or model",
+            expected="hashable parts beside the model's arrays",
+            got=str(error),
+            do="pass functions, and put the objective's arrays into the data",
+        ) from error
