@@ -146,12 +146,15 @@ def unflatten(template: PyTree, arrays: dict[str, np.ndarray], what: str = "arra
         _disagree(what, f"{len(named)} arrays", f"{len(arrays)}, differing in {missing[0]!r}")
     filled = {}
     for name, leaf in named:
-        array, key = arrays[name], _is_key(leaf)
+        array: Any = arrays[name]
+        key = _is_key(leaf)
         shape = jax.eval_shape(jax.random.key_data, leaf).shape if key else leaf.shape
         if array.shape != shape:
             _disagree(what, f"{name} of shape {shape}", f"{array.shape}")
         impl = jax.random.key_impl(leaf) if key and isinstance(leaf, jax.Array) else None
-        filled[name] = jax.random.wrap_key_data(array, impl=impl) if key else array
+        if key:
+            array = jax.random.wrap_key_data(jax.numpy.asarray(array), impl=impl)
+        filled[name] = array
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: filled[_name(path)] if _is_array(leaf) else leaf, template
     )
@@ -183,7 +186,7 @@ def _is_array(leaf: Any) -> bool:
 def _is_key(leaf: Any) -> bool:
     import jax
 
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def save_model(

@@ -86,7 +86,7 @@ def _verdict(trainer: Trainer, state: State, count: int) -> Status | None:
         tried = f"also after {ROLLBACKS} returns to a good state at half the rate each"
         return Status(
             "diverged",
-            f"Training diverged at step {state.step}; the last good model is kept.",
+            f"Training diverged at step {state.step}; the last good model is kept",
             cause="the loss or its gradient is not finite "
             + (f"in most steps, {tried}" if started else "in any step from the start"),
             remedy="lower the learning rate, clip gradients (optax.clip_by_global_norm)"
@@ -98,6 +98,6 @@ def _verdict(trainer: Trainer, state: State, count: int) -> Status | None:
         return Status(
             "early",
             f"Stopped at step {state.step}: validation did not improve for "
-            f"{task.patience} intervals of {task.every} steps.",
+            f"{task.patience} intervals of {task.every} steps",
         )
     return None

@@ -168,7 +168,7 @@ class _Run:
             ) from None
         return Status(
             "interrupted",
-            f"Interrupted at step {step} of {self.trainer.task.steps}.",
+            f"Interrupted at step {step} of {self.trainer.task.steps}",
             cause="Ctrl-C",
             remedy="fit again; with checkpoint=FOLDER an interrupted fit goes on where it was",
             ok=False,
@@ -178,7 +178,7 @@ class _Run:
 def _finished(state: State) -> Status:
     entry = state.history[-1] if state.history else {"loss": None}
     loss = "" if entry["loss"] is None else f", loss {entry['loss']:.4g}"
-    return Status("finished", f"Trained {state.step} steps{loss}.")
+    return Status("finished", f"Trained {state.step} steps{loss}")
 
 
 def _result(trainer: Trainer, state: State, status: Status) -> Fit:
