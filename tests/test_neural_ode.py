@@ -135,7 +135,7 @@ def test_users_field_in_raw_units_learns_its_parameters(tmp_path: Path) -> None:
     for name in "abcd":
         assert float(np.mean(getattr(ode.model_.field, name))) == pytest.approx(true[name], rel=0.1)
     ode.save(tmp_path / "lv.safetensors")
-    with pytest.raises(InputError, match="field=.*LotkaVolterra"):
+    with pytest.raises(InputError, match=r"field=.*LotkaVolterra"):
         tk.load(tmp_path / "lv.safetensors")
     again = tk.load(tmp_path / "lv.safetensors", field=LotkaVolterra())
     np.testing.assert_array_equal(again.forecast(1.0).mean, ode.forecast(1.0).mean)

@@ -6,7 +6,7 @@ from __future__ import annotations
 class InputError(ValueError):
     """Bad input or usage. The command line prints it as one line and exits with code 2.
 
-    ``InputError("column 'Year'", expected="numbers or dates", got="'19o3' in row 4", do="mend it")``
+    ``InputError("column 'Year'", expected="numbers", got="'19o3' in line 7", do="mend it")``
     """
 
     def __init__(self, what: str, *, expected: str, got: str, do: str):

@@ -50,7 +50,7 @@ def activation(name: str) -> Callable[[Array], Array]:
 
 _TOGETHER: ContextVar[int | None] = ContextVar("together", default=None)
 # XLA's CPU backend hands a loop of more than about 4096 elements to its thread pool, which costs
-# more than the loop; a batched dot costs a call into a matrix library. Between them lies this bound.
+# more than the loop; a batched dot costs a call into a matrix library. This bound lies between.
 _MULTIPLY_SUM_BELOW = 2048
 
 

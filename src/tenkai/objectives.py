@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from .fields import Linear, together
-from .models.grid import Grid
 from .models.trajectory import TrajectoryModel
 from .unfold import RK4, Tableau
 
@@ -37,31 +36,35 @@ class Aux(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """States and slopes along a smoother, in standardised units; `weight` is zero where unknown."""
+    """States and slopes along a smoother, in standardised units; `weight` is zero where unknown.
 
-    t: Float[Array, " points"]
-    z: Float[Array, "points dim"]
-    slope: Float[Array, "points dim"]
-    scale: Float[Array, " dim"]
-    weight: Float[Array, "points dim"]
-    u: Float[Array, "points inputs"] | None
-    decay: Float[Array, ""]
+    Fields are arrays, or in the axes of a `vmap` over members 0 and None.
+    """
+
+    t: Any  # (points,)
+    z: Any  # (points, dim)
+    slope: Any  # (points, dim)
+    scale: Any  # (dim,)
+    weight: Any  # (points, dim)
+    u: Any  # (points, inputs) or None
+    decay: Any  # ()
 
 
 class Segments(NamedTuple):
     """Observations at the nodes of a grid, and where the path starts anew.
 
     `weight` counts the points that train, `held_out` those that judge; `continuity` weighs the
-    jumps between shooting windows and `decay` the squared weights of the networks.
+    jumps between shooting windows and `decay` the squared weights of the networks. Fields are
+    arrays, or in the axes of a `vmap` over members 0 and None.
     """
 
-    grid: Grid
-    reset: Bool[Array, " nodes"]
-    values: Float[Array, "nodes dim"]
-    weight: Float[Array, "nodes dim"]
-    held_out: Float[Array, "nodes dim"]
-    continuity: Float[Array, ""]
-    decay: Float[Array, ""]
+    grid: Any  # Grid
+    reset: Any  # (nodes,) bool
+    values: Any  # (nodes, dim)
+    weight: Any  # (nodes, dim)
+    held_out: Any  # (nodes, dim)
+    continuity: Any  # ()
+    decay: Any  # ()
 
 
 def weight_decay(model: PyTree) -> Float[Array, ""]:
@@ -128,4 +131,3 @@ def path_error(members: int, tableau: Tableau = RK4) -> Objective:
         return jnp.sum(batch.held_out * miss) / total, Aux(total)
 
     return objective
-

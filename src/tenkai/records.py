@@ -46,9 +46,9 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """A solution over time: `time` (time,), `values` (time, dim), with an interval where it has one.
+    """A solution over time: `time` (time,), `values` (time, dim), perhaps with an interval.
 
-    ``np.asarray(path)`` is `values`; ``path(t)`` evaluates the dense output where the solve kept it.
+    ``np.asarray(path)`` is `values`; ``path(t)`` evaluates the dense output where it was kept.
     """
 
     time: np.ndarray

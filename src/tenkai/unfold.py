@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, PyTree
@@ -28,8 +29,8 @@ class Interval(NamedTuple):
     interpolation, so ``u0 == u1`` is an input held over the step and ``None`` is no input.
     """
 
-    t: Float[Array, ""]
-    h: Float[Array, ""]
+    t: Any  # ()
+    h: Any  # ()
     u0: PyTree = None
     u1: PyTree = None
 
@@ -123,8 +124,8 @@ def rk4(field: Callable) -> Step:
 class NoisyInterval(NamedTuple):
     """An `Interval` with the Wiener increment over it, ``dw ~ N(0, h)`` per noise dimension."""
 
-    t: Float[Array, ""]
-    h: Float[Array, ""]
+    t: Float[Array | np.ndarray, ""]
+    h: Float[Array | np.ndarray, ""]
     dw: PyTree
     u0: PyTree = None
 

@@ -99,9 +99,10 @@ def judge_end(
     for one, span in zip(data, problem.spans, strict=True):
         end = closed[span]
         if end.any():
-            part = [a[span][end] for a in (raw, low, high)]
+            mean_, low_, high_ = (a[span][end] for a in (raw, low, high))
             time = data.clock.decode(one.t[end])
-            forecasts.append(Forecast(time, *part, coverage, data.names, one.id, data.time_name))
+            names = (data.names, one.id, data.time_name)
+            forecasts.append(Forecast(time, mean_, low_, high_, coverage, *names))
             observed.append(one.x[end])
     seen = ~np.isnan(problem.values) & closed[:, None]
     inside = ((problem.values >= low) & (problem.values <= high))[seen]

@@ -75,9 +75,10 @@ def future_times(one: Series, data: Trajectories, horizon: Any, times: Any) -> n
     if times is not None:
         at = np.atleast_1d(np.asarray(data.clock.encode(times), float))
         if not len(at) or not np.isfinite(at).all() or (np.diff(at) <= 0).any() or at[0] <= last:
+            end, first = (data.clock.decode(np.array([v]))[0] for v in (last, *at[:1], last)[:2])
             raise InputError(
-                "times", expected=f"increasing times after {data.clock.decode(np.array([last]))[0]}",
-                got=f"{len(at)} times" + (f" from {data.clock.decode(at[:1])[0]}" if len(at) else ""),
+                "times", expected=f"increasing times after {end}",
+                got=f"{len(at)} times" + (f" from {first}" if len(at) else ""),
                 do="use reconstruct for times inside the data",
             )  # fmt: skip
         return at
@@ -114,12 +115,7 @@ def future_inputs(inputs: Any, count: int, data: Trajectories, which: int) -> np
     if isinstance(inputs, list | tuple) and len(inputs) == len(data) and np.ndim(inputs[0]) == 2:
         inputs = inputs[which]
     if hasattr(inputs, "columns"):
-        missing = [n for n in data.input_names if n not in inputs.columns]
-        if missing:
-            raise InputError(
-                "inputs", expected=f"columns {names}", got=f"no column {missing[0]!r}", do="add it"
-            )
-        inputs = inputs[list(data.input_names)].to_numpy()
+        inputs = _input_columns(inputs, data)
     u = np.asarray(inputs, float)
     u = u[:, None] if u.ndim == 1 and k == 1 else u
     if u.shape == (k,):
@@ -131,3 +127,13 @@ def future_inputs(inputs: Any, count: int, data: Trajectories, which: int) -> np
             do="pass one row per forecast time",
         )  # fmt: skip
     return u
+
+
+def _input_columns(table: Any, data: Trajectories) -> np.ndarray:
+    missing = [n for n in data.input_names if n not in table.columns]
+    if missing:
+        raise InputError(
+            "inputs", expected=f"columns {', '.join(data.input_names)}",
+            got=f"no column {missing[0]!r}", do="add it",
+        )  # fmt: skip
+    return table[list(data.input_names)].to_numpy()

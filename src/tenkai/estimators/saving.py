@@ -60,7 +60,7 @@ def load(path: Path | str, *, field: Callable | None = None) -> NeuralODE:
         )
     if meta["user_field"] and field is None:
         raise InputError(
-            f"file {path}", expected="the code of its field", got="arrays only: code is never stored",
+            f"file {path}", expected="the code of its field", got="its arrays: code is not stored",
             do=f"call tk.load(path, field={meta['user_field']}(...))",
         )  # fmt: skip
     arguments = meta["arguments"] | {"method": TABLEAUX[meta["arguments"]["method"]]}
@@ -128,9 +128,12 @@ def _description(data: Trajectories) -> dict[str, Any]:
 def _data(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> Trajectories:
     words = meta["data"]
     series = tuple(
-        Series(name, *(arrays.get(f"series.{i}.{part}") for part in ("t", "x", "u", "static")))
+        Series(
+            name, arrays[f"series.{i}.t"], arrays[f"series.{i}.x"],
+            arrays.get(f"series.{i}.u"), arrays.get(f"series.{i}.static"),
+        )
         for i, name in enumerate(words["ids"])
-    )
+    )  # fmt: skip
     return Trajectories(
         series, tuple(meta["names"]), tuple(words["input_names"]), tuple(words["static_names"]),
         words["units"], words["time_name"], Clock(words["clock"]), words["hold"],

@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..data import Scaler, TimeScaler
@@ -23,7 +24,7 @@ class ScaledField(eqx.Module):
     """
 
     net: Callable
-    slope: Float[Array, " dim"]
+    slope: Float[Array | np.ndarray, " dim"]
 
     def __call__(self, t: Any, z: Float[Array, " dim"], u: Any = None) -> Float[Array, " dim"]:
         return jax.lax.stop_gradient(self.slope) * self.net(t, z, u)
@@ -56,8 +57,8 @@ class TrajectoryModel(eqx.Module):
     """
 
     field: Callable
-    states: Float[Array, "nodes dim"]
-    free: Bool[Array, "nodes dim"]
+    states: Float[Array | np.ndarray, "nodes dim"]
+    free: Bool[Array | np.ndarray, "nodes dim"]
 
     def starts(self) -> Float[Array, "nodes dim"]:
         """The states; gradients pass only to the free ones."""
@@ -66,7 +67,7 @@ class TrajectoryModel(eqx.Module):
     def arrivals(
         self,
         grid: Grid,
-        reset: Bool[Array, " nodes"],
+        reset: Bool[Array | np.ndarray, " nodes"],
         *,
         tableau: Tableau = RK4,
         memory: Memory = RecomputeField(),

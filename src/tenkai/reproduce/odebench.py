@@ -63,9 +63,9 @@ def score(system: dict[str, Any], noise: float, seed: int = 0) -> float:
         x = clean * (1 + noise * random.normal(size=clean.shape))
         kept = np.sort(random.permutation(len(t))[: len(t) // 2])
         seen, x = t[kept], x[kept]
-    path = NeuralODE().fit(x, t=seen).reconstruct(t[t >= seen[0]])
+    path = np.asarray(NeuralODE().fit(x, t=seen).reconstruct(t[t >= seen[0]]))
     truth = clean[t >= seen[0]]
-    y = np.where(np.isfinite(path.values), path.values, np.inf)
+    y = np.where(np.isfinite(path), path, np.inf)
     total = np.maximum(((truth - truth.mean(0)) ** 2).sum(0), 1e-300)
     return float(np.mean(1 - ((y - truth) ** 2).sum(0) / total))
 
