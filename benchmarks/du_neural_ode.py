@@ -39,7 +39,7 @@ def prepare(quick: bool) -> Race:
     """Ours against torchdiffeq, diffrax and the step written out in Python."""
     steps = 20 if quick else 500
     net, data = lecun(jax.random.key(0)), observe("sine", 0)
-    sse = eqx.filter_jit(lambda net: loss(net, data, None)[0])
+    sse = eqx.filter_jit(lambda net: loss(net, jnp.asarray(data), None)[0])
     trainers = {
         "tenkai": (ours(net, data), steps),
         "torchdiffeq euler": (torchdiffeq(net, data), 2 if quick else 20),

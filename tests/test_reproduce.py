@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tenkai import InputError
 from tenkai.reproduce import Reproduction, Row, Task, names, reproduce, table, title
 
 
-def rows_of(name: str, **options: object) -> dict[str, Row]:
+def rows_of(name: str, **options: object) -> dict[str, Any]:
     """Rows by quantity."""
     from importlib import import_module
 
@@ -71,6 +72,7 @@ def test_du_euler_lotka_volterra() -> None:
 def test_du_neural_ode_compares_states_with_the_data_of_their_own_time() -> None:
     """The state after i steps stands at t = eta i: x' = 1 has no error against data t."""
     import jax
+    import jax.numpy as jnp
 
     from tenkai.reproduce import du_neural_ode as du
 
@@ -79,7 +81,7 @@ def test_du_neural_ode_compares_states_with_the_data_of_their_own_time() -> None
         jax.tree.structure(net), [x + float(x.shape == (2,)) for x in jax.tree.leaves(net)]
     )
     np.testing.assert_allclose(du.path(net)[:, 0], du.TIMES, rtol=1e-5)
-    assert float(du.loss(net, du.OBSERVED * du.ETA, None)[0]) < 1e-8
+    assert float(du.loss(net, jnp.asarray(du.OBSERVED * du.ETA), None)[0]) < 1e-8
     assert len(du.OBSERVED) == 20 and du.OBSERVED[[0, -1]].tolist() == [1, 191]
 
 
