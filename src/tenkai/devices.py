@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import zlib
 from pathlib import Path
 
 import jax
@@ -13,6 +15,7 @@ from jax.sharding import Mesh
 from .errors import InputError
 
 AXIS = "device"
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"  # begins its files
 
 
 def device_count() -> int:
@@ -73,11 +76,38 @@ def _set_cache(cache: Path | str | bool) -> None:
             got=str(error),
             do="pass another folder, or cache=False",
         ) from error
+    _mend(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # The default of one second skips the small programs, of which there are many; with XLA's own
     # caches the folder's path would become part of the key.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+
+
+def _mend(folder: Path) -> None:
+    """Remove programs that a kill left half-written.
+
+    JAX writes them in place, and warns of a broken one for ever without replacing it. Only files
+    that are newer than the last look are read.
+    """
+    looked = folder / ".tenkai-looked"
+    with contextlib.suppress(OSError):  # another process's file, or a folder that is read-only
+        since = looked.stat().st_mtime if looked.exists() else 0.0
+        for entry in folder.glob("*-cache"):
+            if entry.stat().st_mtime >= since and not _is_whole(entry.read_bytes()):
+                entry.unlink(missing_ok=True)
+        looked.touch()
+
+
+def _is_whole(program: bytes) -> bool:
+    """Whether zlib can read it. Where JAX uses zstandard instead, it is taken for whole."""
+    if program[:4] == _ZSTANDARD:
+        return True
+    try:
+        zlib.decompress(program)
+    except zlib.error:
+        return False
+    return True
 
 
 def default_cache() -> Path:

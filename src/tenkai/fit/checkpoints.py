@@ -25,18 +25,21 @@ _SHARE = 20  # and this many times what writing one takes
 class Checkpoints:
     """The checkpoints of one fit in one folder; without a folder it does nothing."""
 
-    def __init__(self, folder: Path | str | None, keep: int, task: Task, trainer: Trainer):
+    def __init__(
+        self, folder: Path | str | None, keep: int, task: Task, trainer: Trainer, fresh: State
+    ):
         self.folder = None if folder is None else Path(folder)
         self.keep = keep
+        self._fresh = fresh
         self._next = 0.0
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._fingerprint = fingerprint(task, trainer)
+            self._fingerprint = fingerprint(task, trainer, fresh)
 
-    def load(self, fresh: State) -> tuple[State, Status | None, int]:
+    def load(self) -> tuple[State, Status | None, int]:
         """The newest readable checkpoint as (state, status if finished, length of the log).
 
-        Without any, `fresh`. Raises `InputError` where the checkpoints are of another fit.
+        Without any, the fresh state. Raises `InputError` where the checkpoints are of another fit.
         """
         damage = None
         for path in self._paths()[::-1]:
@@ -47,7 +50,7 @@ class Checkpoints:
                 continue
             self._compare(meta["fingerprint"])
             status = meta["status"]
-            state = _unpack(fresh, arrays, meta, str(path))
+            state = _unpack(self._fresh, arrays, meta, str(path))
             return (
                 state,
                 status and Status(**status | {"notes": tuple(status["notes"])}),
@@ -55,7 +58,7 @@ class Checkpoints:
             )
         if damage is not None:
             raise damage
-        return fresh, None, -1
+        return self._fresh, None, -1
 
     def save(self, state: State, log: int, status: Status | None = None) -> None:
         """Write the state; `status` marks the run as finished."""
@@ -94,7 +97,7 @@ class Checkpoints:
                 )
 
 
-def fingerprint(task: Task, trainer: Trainer) -> dict[str, Any]:
+def fingerprint(task: Task, trainer: Trainer, fresh: State) -> dict[str, Any]:
     """What must agree for a resumed run to have the bits of an uninterrupted one."""
     leaves = jax.tree.leaves(trainer.arrays)
     return {
@@ -111,7 +114,7 @@ def fingerprint(task: Task, trainer: Trainer) -> dict[str, Any]:
         "data": "batches" if trainer.stream else digest(trainer.leaves),
         "validation": digest(task.validation),
         "key": np.asarray(trainer.key).ravel().tolist(),
-        "rule": _unaddressed(repr(task.rule)),
+        "rule": _unaddressed(f"{task.rule} {jax.tree.structure(fresh.carry.walker.opt)}"),
         "objective": getattr(task.objective, "__qualname__", type(task.objective).__name__),
         "devices": jax.device_count(),  # changes the last bits of the same program
     }

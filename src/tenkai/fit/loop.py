@@ -102,8 +102,8 @@ def fit(
     _check(task, keep)
     trainer = Trainer(task)
     fresh = State.first(trainer.begin(), validation is not None)
-    saved = Checkpoints(checkpoint, keep, task, trainer)
-    state, status, length = saved.load(fresh)
+    saved = Checkpoints(checkpoint, keep, task, trainer, fresh)
+    state, status, length = saved.load()
     if status is not None:
         return _result(trainer, state, status)
     run = _Run(trainer, state, saved, Log(log), Progress(progress, live_every, stage, steps))
