@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -175,40 +176,43 @@ class _Maker:
     """Builds one member's field: a network in scaled units, or the user's in raw ones."""
 
     def __init__(self, design: Design, problem: Problem, seed: int):
-        self.design, self.problem = design, problem
-        self.key = jax.random.key(seed)
+        self.design, self.problem, self.seed = design, problem, seed
 
-    def __call__(self, member: int, scaler: Scaler, slope: np.ndarray):
+    def __call__(self, member: int, scaler: Scaler, slope: np.ndarray) -> Callable:
         design, problem = self.design, self.problem
         if design.field is not None:
-            state = Scaler(
-                *(
-                    np.concatenate([a, b])
-                    for a, b in zip(scaler, Scaler.identity(design.augment), strict=True)
-                )
-            )
-            moved = (
-                _perturbed(design.field, jax.random.fold_in(self.key, member))
-                if member
-                else design.field
-            )
-            return RawField(moved, state, problem.time, problem.input_scaler)
+            # The first member starts where the user's parameters are.
+            user = _moved(design.field, self.seed, member) if member else design.field
+            state = scaler.extended(design.augment)
+            return RawField(user, state, problem.time, problem.input_scaler)
         inputs = 0 if problem.inputs is None else problem.inputs.shape[1]
-        net = NeuralField(
-            len(slope), key=jax.random.fold_in(self.key, member), inputs=inputs, width=design.width,
-            depth=design.depth, activation=design.activation,
-            time_dependent=design.time_dependent, last_scale=0.3,
+        shape = (design.width, design.depth, design.activation, design.time_dependent)
+        return ScaledField(_network(len(slope), inputs, *shape)(self.seed, member), slope)
+
+
+@functools.cache
+def _network(
+    dim: int, inputs: int, width: int, depth: int, activation: str, time_dependent: bool
+) -> Callable[[int, int], NeuralField]:
+    """Compiled as one program: layer by layer, a cold start would compile one per shape."""
+
+    def build(seed, member):
+        key = jax.random.fold_in(jax.random.key(seed), member)
+        return NeuralField(
+            dim, key=key, inputs=inputs, width=width, depth=depth, activation=activation,
+            time_dependent=time_dependent, last_scale=0.3,
         )  # fmt: skip
-        return ScaledField(net, slope)
+
+    return jax.jit(build)
 
 
-def _perturbed(model, key):
-    """Another member starts from parameters some 20 % away."""
-    leaves, tree = jax.tree.flatten(model)
-    moved = []
-    for i, leaf in enumerate(leaves):
-        if eqx.is_inexact_array_like(leaf):
-            noise = jax.random.normal(jax.random.fold_in(key, i), np.shape(leaf))
-            leaf = np.asarray(leaf) * np.exp(0.2 * np.asarray(noise))
-        moved.append(leaf)
-    return jax.tree.unflatten(tree, moved)
+def _moved(field: Callable, seed: int, member: int) -> Callable:
+    """The field with its parameters some 20 % away."""
+    random = np.random.default_rng([seed, member])
+
+    def leaf(a):
+        if not eqx.is_inexact_array_like(a):
+            return a
+        return np.asarray(a) * np.exp(0.2 * random.normal(size=np.shape(a)))
+
+    return jax.tree.map(leaf, field)

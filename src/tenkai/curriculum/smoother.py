@@ -15,7 +15,7 @@ import numpy as np
 
 _RATIOS = 10.0 ** np.linspace(-7, 0.5, 16)
 _LENGTHS = 16
-_MOST = 500  # points per block: the eigendecompositions grow with the cube
+_MOST = 300  # points per block: the eigendecompositions grow with the cube
 
 
 class Kernel(NamedTuple):

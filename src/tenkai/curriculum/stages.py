@@ -31,6 +31,7 @@ from .problem import Problem, Smoothed, Smoother, windows
 
 _STEP_TOLERANCE = 3e-3  # relative move of the path under step doubling that refines the grid
 _MOST_REFINED = 4
+_FULL_STEPS = 1000  # grid steps up to which a stage takes all its optimiser steps
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,10 @@ def _shoot(out: Trained, task: Task, models: TrajectoryModel, plan: Plan) -> Non
     batch = _segments(task, out.grid, plan)
     _keep_best(out, models, batch, task, plan)
     objective = shooting(task.members, plan.tableau)
-    rule = _rule(plan.shooting_rate, plan.shooting_steps)
+    # Every optimiser step costs the whole grid; a longer one also teaches more.
+    shorter = max(0.25, min(1.0, _FULL_STEPS / out.grid.begins.size))
+    steps = max(1, round(shorter * plan.shooting_steps))
+    rule = _rule(plan.shooting_rate, steps)
     axes = Segments(None, None, 0, 0, 0, None, None)
     for length in [*lengths, None]:
         whole = length is None
@@ -173,7 +177,7 @@ def _shoot(out: Trained, task: Task, models: TrajectoryModel, plan: Plan) -> Non
         batch = _refined(out, task, models, batch._replace(reset=reset), plan)
         result = _fit(
             out, "whole series" if whole else f"windows of {length}", plan, models, objective,
-            batch, axes, rule=rule, steps=plan.shooting_steps,
+            batch, axes, rule=rule, steps=steps,
         )  # fmt: skip
         models = result.model
         _keep_best(out, models, batch, task, plan)

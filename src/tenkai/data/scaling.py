@@ -38,6 +38,11 @@ class Scaler(NamedTuple):
         """Changes nothing."""
         return cls(np.zeros(dim), np.ones(dim), np.zeros(dim, bool))
 
+    def extended(self, extra: int) -> Scaler:
+        """With `extra` more variables behind, which it leaves as they are."""
+        parts = zip(self, Scaler.identity(extra), strict=True)
+        return Scaler(*(np.concatenate(pair) for pair in parts))
+
     def forward(self, x: Any, xp: Any = np) -> Any:
         """Standardised values (..., dim) of raw ones."""
         # The inner `where` keeps log(x <= 0) out of the branch not taken: its gradient is NaN.

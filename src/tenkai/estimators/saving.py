@@ -90,9 +90,7 @@ def _template(ode: NeuralODE, data: Trajectories, state, time, inputs) -> Any:
     """The shapes of the members' fields, without computing a weight."""
     dim = data.dim + ode.augment
     if ode.field is not None:
-        wide = Scaler(
-            *(np.concatenate(p) for p in zip(state, Scaler.identity(ode.augment), strict=True))
-        )
+        wide = state.extended(ode.augment)
         user = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, float) else a, ode.field)
         one = RawField(user, wide, time, inputs)
     else:
