@@ -146,11 +146,11 @@ def test_members_with_their_own_data():
 def test_the_best_model_by_validation_is_kept_and_patience_stops():
     # Training pulls the parameter to 1, validation wants 0.5: the best is passed on the way.
     def pull(model, target, key):
-        return jnp.sum((model - target) ** 2), Aux()
+        return jnp.sum((model - target[0]) ** 2), Aux()
 
     fitted = tk.fit(
-        jnp.zeros(1), pull, jnp.ones(1), rule=optax.sgd(0.01), steps=1000, every=5,
-        validation=0.5 * jnp.ones(1), patience=3,
+        jnp.zeros(1), pull, [np.ones(1, np.float32)], rule=optax.sgd(0.01), steps=1000, every=5,
+        validation=[0.5 * jnp.ones(1)], patience=3,
     )  # fmt: skip
     values = [h["validation"] for h in fitted.history]
     best = int(np.argmin(values))
@@ -160,8 +160,8 @@ def test_the_best_model_by_validation_is_kept_and_patience_stops():
     assert fitted.steps == 5 * len(values) < 1000
     assert abs(float(fitted.model[0]) - 0.5) < 0.05
     other = tk.fit(
-        jnp.zeros(1), pull, jnp.ones(1), rule=optax.sgd(0.01), steps=20, every=5,
-        validation=jnp.ones(1), validate=lambda model, target, key: (-jnp.sum(model), Aux()),
+        jnp.zeros(1), pull, [np.ones(1, np.float32)], rule=optax.sgd(0.01), steps=20, every=5,
+        validation=[jnp.ones(1)], validate=lambda model, target, key: (-jnp.sum(model), Aux()),
     )  # fmt: skip
     assert [h["validation"] for h in other.history][-1] == pytest.approx(-float(other.model[0]))
 
@@ -345,6 +345,8 @@ def test_bad_arguments():
         "every": {"every": 0},
         "batch": {"batch": 0},
         "data": {"batch": 4, "data": (X, Y[:-1])},
+        "data ": {"batch": 4, "data": (X, np.float32(1))},
+        "data  ": {"members": 2, "model": nets(2)},
         "model": {"model": jnp.arange(3)},
         "objective": {"objective": eqx.tree_at(lambda m: m, net(), net())},
     }
@@ -352,7 +354,7 @@ def test_bad_arguments():
         given = {"model": net(), "objective": mse, "data": (X, Y)} | changed
         with pytest.raises(InputError) as caught:
             tk.fit(**given)
-        assert what in caught.value.what or what == "members"
+        assert what.strip() in caught.value.what or what == "members"
 
 
 def run_on_devices(code, devices, timeout=240):
@@ -405,6 +407,12 @@ fits = [
            **shared),
     tk.fit(one, masked, (x, y, mask), rule=search, steps=2, batch=400),
 ]
+def trap(model, wall, key):
+    value = jnp.sum((model - 1) ** 2)
+    return jnp.where(jnp.all(model < wall), value, jnp.nan), Aux()
+
+walls = np.array([[2.0], [-1.0], [0.5]], np.float32)
+fits.append(tk.fit(jnp.zeros((3, 1)), trap, walls, rule=rule, steps=60, every=10, members=3))
 print(json.dumps([plans, [np.asarray(ravel_pytree(f.model)[0]).tolist() for f in fits],
                   [f.history[-1]["loss"] for f in fits]]))
 """
@@ -413,8 +421,8 @@ print(json.dumps([plans, [np.asarray(ravel_pytree(f.model)[0]).tolist() for f in
 def test_two_devices_train_the_same_as_one():
     """Gradients are weighted means: plain SGD would show a factor that Adam hides."""
     one, two = (run_on_devices(SPLIT, n) for n in (1, 2))
-    assert one[0] == [None] * 5
-    assert two[0] == ["batch", "batch", "batch", "members", None]
+    assert one[0] == [None] * 6
+    assert two[0] == ["batch", "batch", "batch", "members", None, "members"]
     for a, b in zip(one[1], two[1], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(one[2], two[2], rtol=1e-4)

@@ -56,7 +56,8 @@ def is_stream(data: Any) -> bool:
     """A function or an iterable that is no PyTree of arrays delivers batches."""
     if isinstance(data, Iterator):
         return True
-    alone = jax.tree.leaves(data) == [data] if not is_array(data) else False
+    leaves = jax.tree.leaves(data)
+    alone = len(leaves) == 1 and leaves[0] is data and not is_array(data)
     return alone and (callable(data) or isinstance(data, Iterable))
 
 

@@ -65,6 +65,7 @@ class Trainer:
         self._check_model()
         first = self.stream.batch(0) if self.stream else task.data
         self.leaves, structure, axes = leaves_of(first, task.member_axes)
+        self._check_members(self.leaves, axes)
         plan = Plan(
             objective=task.objective,
             rule=task.rule,
@@ -98,6 +99,16 @@ class Trainer:
                 do="build it with eqx.filter_vmap over the keys of its members",
             )
 
+    def _check_members(self, leaves: tuple, axes: tuple[int | None, ...]) -> None:
+        own = [x for x, axis in zip(leaves, axes, strict=True) if axis == 0]
+        if self.members is not None and any(x.shape[:1] != (self.members,) for x in own):
+            raise InputError(
+                "data",
+                expected=f"a leading axis of {self.members} members, by member_axes",
+                got=f"shapes {sorted({x.shape for x in own})}",
+                do="pass member_axes=None for data that all members share",
+            )
+
     def _rows_drawn(self, axes: tuple[int | None, ...]) -> int | None:
         batch = self.task.batch
         if batch is None:
@@ -110,15 +121,15 @@ class Trainer:
                 do="leave batch away, or pass arrays as data",
             )
         own = [int(self.members is not None and axis == 0) for axis in axes]
-        rows = {x.shape[axis] for x, axis in zip(self.leaves, own, strict=True)}
-        if len(rows) != 1:
+        rows = {np.shape(x)[axis : axis + 1] for x, axis in zip(self.leaves, own, strict=True)}
+        if len(rows) != 1 or () in rows:
             raise InputError(
                 "data",
                 expected="the same number of rows in every array, to draw a batch from",
-                got=f"{sorted(rows)}",
+                got=f"{[x[0] if x else None for x in sorted(rows)]}",
                 do="leave batch away, or give every array the same rows",
             )
-        return batch if batch < rows.pop() else None
+        return batch if batch < rows.pop()[0] else None
 
     def _split(self, plan: Plan) -> Plan:
         """Members first, they need no collectives; else a batch of enough rows.
@@ -219,6 +230,7 @@ class Trainer:
 
     def _place_validation(self) -> None:
         leaves, structure, axes = leaves_of(self.task.validation, self.task.member_axes)
+        self._check_members(leaves, axes)
         by_member = self.plan.split == "members"
         self._check = dataclasses.replace(
             self.plan,
