@@ -45,7 +45,7 @@ class Said:
 class Learner(Oscillator):
     """The oscillator behind the interface of an estimator: learns nothing, in no time."""
 
-    status = Status("finished", "Trained.")
+    status = Status("finished", "Trained")
     stop_after = ""
     seen: ClassVar[dict[str, Any]] = {}
 
@@ -280,7 +280,7 @@ def test_quiet_says_nothing(tk: Say, learner: type[Learner]) -> None:
 def test_status_that_is_not_ok_is_code_3_with_all_results(
     tk: Say, tmp_path: Path, learner: type[Learner]
 ) -> None:
-    learner.status = Status("stalled", "Stopped early.", "the rate", "use more steps", ok=False)
+    learner.status = Status("stalled", "Stopped early", "the rate", "use more steps", ok=False)
     answer = tk("fit", EXAMPLE)
     assert answer.code == 3
     assert answer.err == "tenkai: Stopped early. Cause: the rate. Do: use more steps.\n"
