@@ -263,5 +263,5 @@ def test_killed_three_times_it_ends_with_the_same_bits(tmp_path):
 
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_bits(tmp_path):
-    reached = kill_and_resume(tmp_path, kills=20, steps=8000)
+    reached = kill_and_resume(tmp_path, kills=20, steps=3000)
     assert len(set(reached)) > 10
