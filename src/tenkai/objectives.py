@@ -53,7 +53,7 @@ class Slopes(NamedTuple):
 class Segments(NamedTuple):
     """Observations at the nodes of a grid, and where the path starts anew.
 
-    `weight` counts the points that train, `held_out` those that judge; `continuity` weighs the
+    `weight` counts the points that train, `judged` those that judge; `continuity` weighs the
     jumps between shooting windows and `decay` the squared weights of the networks. Fields are
     arrays, or in the axes of a `vmap` over members 0 and None.
     """
@@ -62,7 +62,7 @@ class Segments(NamedTuple):
     reset: Any  # (nodes,) bool
     values: Any  # (nodes, dim)
     weight: Any  # (nodes, dim)
-    held_out: Any  # (nodes, dim)
+    judged: Any  # (nodes, dim)
     continuity: Any  # ()
     decay: Any  # ()
 
@@ -120,14 +120,14 @@ def shooting(members: int, tableau: Tableau = RK4) -> Objective:
 
 @functools.cache
 def path_error(members: int, tableau: Tableau = RK4) -> Objective:
-    """Mean squared error at the held-out points of one solve per series, no resets."""
+    """Mean squared error at the judged points of one solve per series, no resets."""
 
     def objective(model: TrajectoryModel, batch: Segments, key: Any) -> tuple[Array, Aux]:
         none = jnp.zeros_like(batch.reset)
         path = model.arrivals(batch.grid, none, tableau=tableau, members=members)
-        judged = batch.held_out > 0
+        judged = batch.judged > 0
         miss = jnp.where(judged, path - jnp.where(judged, batch.values, 0.0), 0.0) ** 2
-        total = jnp.sum(batch.held_out)
-        return jnp.sum(batch.held_out * miss) / total, Aux(total)
+        total = jnp.sum(batch.judged)
+        return jnp.sum(batch.judged * miss) / total, Aux(total)
 
     return objective

@@ -90,7 +90,8 @@ class Trained:
 def _rule(rate: float, steps: int) -> optax.GradientTransformation:
     """Adam with clipping and a cosine; cached, so that equal stages share a compiled program."""
     schedule = optax.cosine_decay_schedule(rate, steps, 1e-2)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+    adam = optax.inject_hyperparams(optax.adam)(schedule)  # the history then shows the rate
+    return optax.chain(optax.clip_by_global_norm(1.0), adam)
 
 
 def train(
@@ -198,11 +199,19 @@ def _segments(task: Task, grid: Grid, plan: Plan) -> Segments:
         reset=np.zeros(len(task.problem.tau), bool),
         values=np.nan_to_num(task.values),
         weight=task.train.astype(float),
-        held_out=task.held_out.astype(float),
+        judged=_shares(task.held_out) + _shares(task.train),
         continuity=np.float64(plan.continuity),
         decay=np.float64(plan.decay),
     )
     return cast(batch, plan.dtype)
+
+
+def _shares(points: np.ndarray) -> np.ndarray:
+    """Weights of each member's points, in sum 1: seen and unseen points judge half and half.
+
+    Unseen points alone are honest but few; a path that slips misses the seen ones as well.
+    """
+    return points / np.maximum(points.sum((1, 2), keepdims=True), 1)
 
 
 def _fit(out: Trained, stage: str, plan: Plan, model, objective, batch, axes, **options) -> Fit:
@@ -214,6 +223,8 @@ def _fit(out: Trained, stage: str, plan: Plan, model, objective, batch, axes, **
         member_axes=axes, every=max(1, options["steps"] // 10), stage=f"{plan.name}{stage}",
         checkpoint=folder, log=plan.log, progress=plan.progress, **options,
     )  # fmt: skip
+    if result.status.kind == "interrupted":
+        raise KeyboardInterrupt  # without checkpoints there is nothing to go on from
     out.fits.append(result)
     out.history.extend(result.history)
     out.seconds[f"{plan.name}{stage}"] = clock.perf_counter() - started
@@ -223,7 +234,7 @@ def _fit(out: Trained, stage: str, plan: Plan, model, objective, batch, axes, **
 
 
 def _keep_best(out: Trained, models, batch: Segments, task: Task, plan: Plan) -> None:
-    """Per member: whichever stage's end has the smallest error at the points it did not see."""
+    """Per member: whichever stage's end has the smallest error of one solve at judged points."""
     judge = _judge(path_error(task.members, plan.tableau))
     errors = np.asarray(judge(models, batch))
     errors = np.where(np.isfinite(errors), errors, np.inf)

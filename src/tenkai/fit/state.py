@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,7 +150,8 @@ def improve(state: State, value: np.ndarray) -> State:
 
 def learning_rate(opt: PyTree, rate: np.ndarray, alive: np.ndarray) -> float | None:
     """Of `optax.inject_hyperparams`, if used, times the factor left by rollbacks."""
-    found = [value for _, value in optax.tree_utils.tree_get_all_with_path(opt, "learning_rate")]
+    named = optax.tree_utils.tree_get_all_with_path(opt, "learning_rate")
+    found = [value for _, value in named if eqx.is_array_like(value)]  # not a schedule's own state
     if len(found) != 1:
         return None
     rates = np.atleast_1d(np.asarray(found[0]) * np.asarray(rate))
