@@ -81,6 +81,16 @@ def test_a_saved_model_answers_the_same(lynx_hare: tk.NeuralODE, tmp_path: Path)
     assert again.summary() == lynx_hare.summary()
 
 
+def test_files_of_the_first_format_always_load() -> None:
+    file = Path(__file__).parent / "fixtures" / "neural_ode_format1.safetensors"
+    ode = tk.load(file)
+    made = ode.forecast(times=[15.0])
+    np.testing.assert_allclose(made.mean, [[1.11840, 1.53732]], rtol=1e-3)
+    np.testing.assert_allclose(made.upper, [[3.24647, 3.20013]], rtol=1e-3)
+    assert ode.augment == 1
+    assert ode.held_out_ is not None
+
+
 def test_the_derivative_is_the_slope_of_the_path(lynx_hare: tk.NeuralODE) -> None:
     ode = tk.NeuralODE(**QUICK | {"members": 1}).fit(lynx_hare.data_)
     t = np.array([1905.0, 1905.01, 1905.02])
