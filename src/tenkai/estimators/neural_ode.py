@@ -106,12 +106,14 @@ class NeuralODE(Estimator):
         *,
         checkpoint: FilePath | str | None = None,
         log: FilePath | str | None = None,
-        progress: bool | None = False,
+        progress: bool | None = None,
     ) -> NeuralODE:
         """Learn from `Trajectories`, a table (`t` names its time column) or arrays ``x, t, u``.
 
         With a `checkpoint` folder an interrupted fit, called again, resumes with the same bits;
-        `log` is a history.jsonl. Raises `InputError` for data or arguments that cannot work.
+        `log` is a history.jsonl; `progress` a bar (None: on a terminal or in a notebook).
+
+        Raises `InputError` for data or arguments that cannot work.
         """
         self._check()
         data = border.as_trajectories(x, t, u)
