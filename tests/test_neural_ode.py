@@ -242,6 +242,8 @@ def test_wrong_arguments_are_one_clear_error(arguments: dict, match: str) -> Non
         (lambda o: o.forecast(1.0, inputs=[[1.0]]), "inputs: expected none"),
         (lambda o: o.reconstruct(t=[-1.0]), "times from"),
         (lambda o: o.reconstruct(series=3), "no such series"),
+        (lambda o: o.reconstruct(t=[np.nan]), "finite times"),
+        (lambda o: o.forecast(1.0, coverage=90), "coverage: expected"),
         (lambda o: o.simulate([1.0], [0, 1]), "2 numbers"),
         (lambda o: o.forecast(1.0, data=np.ones((5, 3)), times=None), "columns"),
         (lambda o: o.set_params(memebrs=3), "members"),
@@ -278,3 +280,15 @@ def test_a_fit_compiles_few_programs() -> None:
     finally:
         jax.monitoring.unregister_event_duration_listener(count)
     assert not compiled, "data of the same shape must not compile anything again"
+
+
+def test_a_refined_grid_is_an_event_told_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tenkai.curriculum.stages._STEP_TOLERANCE", 1e-9)
+    data = tk.toys.sample("van_der_pol", n=20, noise=0.02, seed=0)
+    settings = QUICK | {"held_out": 0.0}
+    for _ in range(2):
+        ode = tk.NeuralODE(**settings).fit(data, checkpoint=tmp_path, log=tmp_path / "h.jsonl")
+    told = [h["event"] for h in ode.fit_.history if h["event"]]
+    assert told == [f"grid refined to {n} steps where there was 1" for n in (2, 4)]
+    assert (tmp_path / "h.jsonl").read_text().count("grid refined") == 2
+    assert ode.predictor_.ensemble.step < 1 / 80 / 3

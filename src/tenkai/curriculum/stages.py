@@ -7,6 +7,7 @@ data, so that members and stages share one compiled program per kind of stage.
 from __future__ import annotations
 
 import functools
+import json
 import time as clock
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,10 @@ from ..records import Fit
 from ..unfold import RK4, Tableau
 from .problem import Problem, Smoothed, Smoother, windows
 
+_HISTORY = (
+    *("step", "stage", "loss", "validation", "nfe_forward", "nfe_backward"),
+    *("learning_rate", "seconds", "event"),
+)
 _STEP_TOLERANCE = 3e-3  # relative move of the path under step doubling that refines the grid
 _MOST_REFINED = 4
 _FULL_STEPS = 1000  # grid steps up to which a stage takes all its optimiser steps
@@ -217,7 +222,7 @@ def _shares(points: np.ndarray) -> np.ndarray:
 def _fit(out: Trained, stage: str, plan: Plan, model, objective, batch, axes, **options) -> Fit:
     started = clock.perf_counter()
     count = jax.tree.leaves(model)[0].shape[0]
-    folder = plan.checkpoint / f"{plan.name}{len(out.fits)}" if plan.checkpoint else None
+    folder = _next_folder(out, plan)
     result = fit(
         model, objective, cast(batch, plan.dtype), key=jax.random.key(plan.seed), members=count,
         member_axes=axes, every=max(1, options["steps"] // 10), stage=f"{plan.name}{stage}",
@@ -231,6 +236,21 @@ def _fit(out: Trained, stage: str, plan: Plan, model, objective, batch, axes, **
     if not result.status.ok:
         out.notes.append(f"{stage}: {result.status}")
     return result
+
+
+def _next_folder(out: Trained, plan: Plan) -> Path | None:
+    return plan.checkpoint / f"{plan.name}{len(out.fits)}" if plan.checkpoint else None
+
+
+def _note_event(out: Trained, plan: Plan, event: str) -> None:
+    """An event between stages, in the history and once in its file, also after a resume."""
+    entry = dict.fromkeys(_HISTORY) | {"step": 0, "stage": f"{plan.name}grid", "event": event}
+    out.history.append(entry)
+    folder = _next_folder(out, plan)
+    if plan.log is not None and not (folder is not None and folder.exists()):
+        plan.log.parent.mkdir(parents=True, exist_ok=True)
+        with plan.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
 
 def _keep_best(out: Trained, models, batch: Segments, task: Task, plan: Plan) -> None:
@@ -274,7 +294,7 @@ def _refined(out: Trained, task: Task, models, batch: Segments, plan: Plan) -> S
         out.refine *= 2
         out.grid = finer
         batch = batch._replace(grid=finer)
-        out.history.append({"stage": plan.name, "event": f"grid refined to {out.refine} x"})
+        _note_event(out, plan, f"grid refined to {out.refine} steps where there was 1")
     return batch
 
 

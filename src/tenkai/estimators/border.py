@@ -52,6 +52,25 @@ def match_columns(data: Trajectories, trained: Trajectories) -> Trajectories:
     return data
 
 
+def check_coverage(coverage: float) -> float:
+    """A share strictly between 0 and 1."""
+    if not 0 < coverage < 1:
+        raise InputError(
+            "coverage", expected="a share between 0 and 1", got=repr(coverage), do="pass 0.9"
+        )
+    return float(coverage)
+
+
+def asked_times(t: Any, data: Trajectories) -> np.ndarray | None:
+    """Float times of raw ones in any order; None where none were asked."""
+    if t is None:
+        return None
+    at = np.asarray(data.clock.encode(t), float).reshape(-1)
+    if not np.isfinite(at).all():
+        raise InputError("t", expected="finite times", got="a gap", do="leave it out")
+    return at
+
+
 def pick(data: Trajectories, series: Any) -> list[int]:
     """Positions of the asked series: None is all, else an index or an id."""
     if series is None:

@@ -190,7 +190,7 @@ class NeuralODE(Estimator):
         observation. One series gives a `Path`, several a list.
         """
         self._fitted()
-        asked = None if t is None else np.asarray(self.data_.clock.encode(t), float).reshape(-1)
+        asked, coverage = border.asked_times(t, self.data_), border.check_coverage(coverage)
         with self._arithmetic():
             made = [
                 self.predictor_.reconstruct(
@@ -216,6 +216,7 @@ class NeuralODE(Estimator):
         observed; `inputs` the known inputs at the forecast times, required where there are any.
         """
         self._fitted()
+        coverage = border.check_coverage(coverage)
         with self._arithmetic():
             if data is None:
                 known, pairs = self.data_, None
