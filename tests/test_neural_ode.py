@@ -81,6 +81,12 @@ def test_a_saved_model_answers_the_same(lynx_hare: tk.NeuralODE, tmp_path: Path)
     assert again.summary() == lynx_hare.summary()
 
 
+def test_states_on_a_log_scale_are_above_zero(lynx_hare: tk.NeuralODE) -> None:
+    for ask in (lambda y: lynx_hare.simulate(y, [0, 1]), lynx_hare.derivative):
+        with pytest.raises(InputError, match="state of Hare: expected values above zero"):
+            ask([10.0, 0.0])
+
+
 def test_files_of_the_first_format_always_load() -> None:
     file = Path(__file__).parent / "fixtures" / "neural_ode_format1.safetensors"
     ode = tk.load(file)
@@ -176,7 +182,7 @@ def test_driven_masked_ragged_series_with_covariates() -> None:
     data = tk.Trajectories.from_arrays(
         xs, ts, us, static=[[0.0], [1.0]], names=("a", "b"), ids=("one", "two")
     )
-    ode = tk.NeuralODE(**QUICK).fit(data)
+    ode = tk.NeuralODE(**QUICK, positive=False).fit(data)
     with pytest.raises(InputError, match="future values of u0"):
         ode.forecast(horizon=1.0)
     made = ode.forecast(times=[7.0, 8.0], inputs=[[0.1], [0.2]])

@@ -52,6 +52,18 @@ def match_columns(data: Trajectories, trained: Trajectories) -> Trajectories:
     return data
 
 
+def check_states(y: np.ndarray, data: Trajectories, positive: np.ndarray) -> np.ndarray:
+    """States (..., dim) of variables on a log scale must be above zero."""
+    bad = positive & (y[..., : data.dim] <= 0).reshape(-1, data.dim).any(0)
+    if bad.any():
+        names = ", ".join(n for n, b in zip(data.names, bad, strict=True) if b)
+        raise InputError(
+            f"state of {names}", expected="values above zero: it is modelled on a log scale",
+            got="zero or less", do="fit with positive=False, or start above zero",
+        )  # fmt: skip
+    return y
+
+
 def check_coverage(coverage: float) -> float:
     """A share strictly between 0 and 1."""
     if not 0 < coverage < 1:

@@ -245,6 +245,7 @@ class NeuralODE(Estimator):
                 "simulate", expected=f"{dims[0]} numbers as y0 and increasing times",
                 got=f"{len(state)} numbers, {len(at)} times", do="mend them",
             )  # fmt: skip
+        border.check_states(state, self.data_, self.predictor_.ensemble.state.positive)
         inputs = border.future_inputs(u, len(at), self.data_, 0)
         with self._arithmetic():
             return self.predictor_.simulate(state, at, inputs)
@@ -254,6 +255,7 @@ class NeuralODE(Estimator):
         self._fitted()
         ensemble = self.predictor_.ensemble
         y = np.atleast_2d(np.asarray(y, float))
+        border.check_states(y, self.data_, ensemble.state.positive)
         hidden = np.tile(ensemble.starts[:, :, ensemble.shown :].mean((0, 1)), (len(y), 1))
         z = np.concatenate(
             [
