@@ -414,7 +414,7 @@ def trap(model, wall, key):
 walls = np.array([[2.0], [-1.0], [0.5]], np.float32)
 fits.append(tk.fit(jnp.zeros((3, 1)), trap, walls, rule=rule, steps=60, every=10, members=3))
 print(json.dumps([plans, [np.asarray(ravel_pytree(f.model)[0]).tolist() for f in fits],
-                  [f.history[-1]["loss"] for f in fits]]))
+                  [f.history[-1]["loss"] for f in fits], [f.history[0]["event"] for f in fits]]))
 """
 
 
@@ -423,6 +423,8 @@ def test_two_devices_train_the_same_as_one():
     one, two = (run_on_devices(SPLIT, n) for n in (1, 2))
     assert one[0] == [None] * 6
     assert two[0] == ["batch", "batch", "batch", "members", None, "members"]
+    assert "on one device: split over devices it fails" in two[3][4]
+    assert not any("one device" in (event or "") for event in (*one[3], *two[3][:4]))
     for a, b in zip(one[1], two[1], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(one[2], two[2], rtol=1e-4)

@@ -53,7 +53,12 @@ class Task:
 
 
 class Trainer:
-    """The compiled programs of one fit with their fixed arguments, laid out on the devices."""
+    """The compiled programs of one fit with their fixed arguments, laid out on the devices.
+
+    `note` says, where it is so, why the fit does not use the devices there are.
+    """
+
+    note: str | None = None
 
     def __init__(self, task: Task):
         self.task = task
@@ -201,7 +206,8 @@ class Trainer:
                 return self.advance(self._begin(), 0, 0)
             except InputError:
                 raise
-            except Exception:
+            except Exception as error:
+                self.note = f"on one device: split over devices it fails ({type(error).__name__})"
                 self._place(dataclasses.replace(self.plan, mesh=None, split=None))
         return self._begin()
 
