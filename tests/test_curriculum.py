@@ -74,15 +74,26 @@ def test_held_out_ends_and_windows_do_not_overlap() -> None:
 
 def test_smoother_uses_only_what_a_member_may_see() -> None:
     problem = two_series()
-    smoother = Smoother(problem, problem.values)
+    none = np.zeros(len(problem.tau), bool)
+    smoother = Smoother(problem, problem.values, none)
     use = ~np.isnan(problem.values)
     before = smoother(use).states
     changed = problem.values.copy()
     changed[5] += 100.0
     use[5] = False
-    other = Smoother(problem, changed)
+    other = Smoother(problem, changed, none)
     other.kernels = smoother.kernels
     assert np.abs(other(use).states - before).max() < 1.0
+
+
+def test_the_held_out_end_does_not_reach_the_smoother() -> None:
+    problem = two_series()
+    closed = ends(problem, 0.2)
+    changed = np.where(closed[:, None], 100.0 * np.cos(problem.tau)[:, None], problem.values)
+    a, b = (Smoother(problem, x, closed) for x in (problem.values, changed))
+    assert a.kernels == b.kernels
+    use = ~np.isnan(problem.values) & ~closed[:, None]
+    np.testing.assert_array_equal(a(use).slope, b(use).slope)
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9])

@@ -13,7 +13,7 @@ from .intervals import Calibration, calibrate, with_horizon
 from .problem import Problem
 from .stages import Task, Trained
 
-_TRUST = 4.0  # members whose held-out error exceeds this many times the best are not averaged
+_TRUST = 4.0  # members whose error exceeds this many times the best are not averaged
 _CLEARLY = 2.0  # standard errors by which the raw scale must win against the log
 
 
@@ -26,7 +26,7 @@ class Run:
     paths: np.ndarray
 
     def trusted(self, mine: np.ndarray) -> np.ndarray:
-        """Of the members `mine`, those whose held-out error is close to the best one's."""
+        """Of the members `mine`, those whose judged error is close to the best one's."""
         errors = np.where(mine & np.isfinite(self.paths).all((1, 2)), self.trained.errors, np.inf)
         if not np.isfinite(errors).any():
             return np.zeros(len(errors), bool)
@@ -80,12 +80,17 @@ def _error(raw: np.ndarray, task: Task) -> float:
 def judge_end(
     run: Run,
     mine: np.ndarray,
-    scaler: Scaler,
+    final: Scaler,
     calibration: Calibration,
     data: Trajectories,
     coverage: float,
 ) -> tuple[Calibration, HeldOut]:
-    """The held-out end: calibrated without it, judged on it, and then used for the horizon."""
+    """The held-out end: calibrated without it, judged on it, and then used for the horizon.
+
+    The members `mine` have the scale of the data before the end; what the end says about the
+    horizon goes into `calibration`, whose units are those of the `final` scale.
+    """
+    scaler = run.task.scalers[int(np.argmax(mine))]
     problem, closed, dim = run.task.problem, run.task.closed, data.dim
     mean, spread = run.mean_path(mine, dim)
     trusted = run.trusted(mine)
@@ -116,8 +121,9 @@ def judge_end(
         nominal=coverage,
     )
     if np.isfinite(mean).all():
-        miss = np.where(seen, mean - values, np.nan)[closed]
-        calibration = with_horizon(calibration, miss, spread[closed], ahead[closed])
+        unit = scaler.scale / final.scale
+        miss = np.where(seen, mean - values, np.nan)[closed] * unit
+        calibration = with_horizon(calibration, miss, spread[closed] * unit, ahead[closed])
     return calibration, held_out
 
 

@@ -58,20 +58,21 @@ class Learned:
 def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> Learned:
     """Train on `data`; `known` (series, dim) are given start states in raw units, NaN = learn."""
     problem = Problem.of(data)
-    scales = _scales(problem, data, known, design)
+    choices = _log_choices(problem, data, known, design)
     selection, notes, choice = None, [], 0
     closed = ends(problem, design.held_out)
     if closed.any():
+        # Neither the scales nor the smoother nor the members see what they are judged on.
+        scales = [Scaler.fit(problem.values[~closed], positive) for positive in choices]
         members = [i % len(scales) for i in range(max(design.members, len(scales)))]
-        selection = _run(
-            problem, scales, members, closed, known, design, replace(plan, name="choice: ")
-        )
+        blind = replace(plan, run="without the end")
+        selection = _run(problem, scales, members, closed, known, design, blind)
         choice, notes = choose_scale(selection, members, scales, data)
+    scaler = Scaler.fit(problem.values, choices[choice])
     final = _run(
-        problem, scales, [choice] * design.members, ~np.ones_like(closed), known, design, plan
+        problem, [scaler], [0] * design.members, np.zeros_like(closed), known, design, plan
     )
     trusted = final.trusted(np.ones(design.members, bool))
-    scaler = scales[choice]
     values = scaler.forward(problem.values)
     shown = final.paths[..., : data.dim]
     calibration, owner = calibrate(
@@ -100,7 +101,7 @@ def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> 
     if not trusted.all():
         notes.append(
             f"{int((~trusted).sum())} of {len(trusted)} members left out of the mean: "
-            "their held-out error is far above the best"
+            "their error is far above the best one's"
         )
     runs = [selection, final] if selection else [final]
     return Learned(
@@ -122,13 +123,13 @@ def _longest_step(trained: Trained) -> float:
     return float(np.median(h[h > 0])) * 1.0001
 
 
-def _scales(problem: Problem, data: Trajectories, known, design: Design) -> list[Scaler]:
-    """The scales to choose from: logarithmic first, since ties go to the first."""
+def _log_choices(problem: Problem, data: Trajectories, known, design: Design) -> list[np.ndarray]:
+    """Which variables (dim,) are on a log scale: the choices, the logarithmic one first."""
     values = problem.values
-    plain = Scaler.fit(values)
     possible = can_be_log(values) & ~(known[:, : data.dim] <= 0).any(0)
+    none = np.zeros_like(possible)
     if design.positive is False:
-        return [plain]
+        return [none]
     if design.positive is True:
         if not possible.all():
             bad = [n for n, ok in zip(data.names, possible, strict=True) if not ok]
@@ -136,12 +137,10 @@ def _scales(problem: Problem, data: Trajectories, known, design: Design) -> list
                 f"positive=True with {', '.join(bad)}", expected="values above zero",
                 got="a value of zero or below", do="use positive='auto' or False",
             )  # fmt: skip
-        return [Scaler.fit(values, possible)]
+        return [possible]
     with np.errstate(divide="ignore", invalid="ignore"):
         wide = np.nanmax(values, 0) > _WORTH_A_LOG * np.nanmin(values, 0)
-    if not (possible & wide).any():
-        return [plain]
-    return [Scaler.fit(values, possible & wide), plain]
+    return [possible & wide, none] if (possible & wide).any() else [none]
 
 
 def _run(problem, scales, members, closed, known, design: Design, plan: Plan) -> Run:

@@ -96,12 +96,17 @@ class Smoothed:
 
 
 class Smoother:
-    """Smooths the scaled observations of a problem; its kernels are chosen once, on all of them."""
+    """Smooths the scaled observations of a problem.
 
-    def __init__(self, problem: Problem, scaled: np.ndarray, hidden: int = 0):
+    Its kernels (a length and a noise ratio per series and variable) are chosen once, on all
+    observations that are not `closed`; the values that a member may not see enter no smoothing.
+    """
+
+    def __init__(self, problem: Problem, scaled: np.ndarray, closed: np.ndarray, hidden: int = 0):
         self.problem, self.scaled, self.hidden = problem, scaled, hidden
+        seen = np.where(closed[:, None], np.nan, scaled)
         self.kernels = [
-            [_chosen(problem.tau[s], scaled[s, j]) for j in range(scaled.shape[1])]
+            [_chosen(problem.tau[s], seen[s, j]) for j in range(scaled.shape[1])]
             for s in problem.spans
         ]
 

@@ -55,7 +55,11 @@ class Plan:
     checkpoint: Path | None = None
     log: Path | None = None
     progress: bool | None = False
-    name: str = ""
+    run: str = ""
+
+    def stage(self, name: str) -> str:
+        """A stage's name in the history, after the run it belongs to."""
+        return f"{self.run}: {name}" if self.run else name
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +131,7 @@ def _smooth(task: Task) -> list[Smoothed]:
         key = np.concatenate([np.asarray(a, float) for a in scaler]).tobytes()
         if key not in smoothers:
             observed = values[:, : values.shape[1] - task.hidden]
-            smoothers[key] = Smoother(task.problem, observed, task.hidden)
+            smoothers[key] = Smoother(task.problem, observed, task.closed, task.hidden)
         one = smoothers[key](use[:, : use.shape[1] - task.hidden])
         out.append(_through_known(one, known, task))
     return out
@@ -225,26 +229,27 @@ def _fit(out: Trained, stage: str, plan: Plan, model, objective, batch, axes, **
     folder = _next_folder(out, plan)
     result = fit(
         model, objective, cast(batch, plan.dtype), key=jax.random.key(plan.seed), members=count,
-        member_axes=axes, every=max(1, options["steps"] // 10), stage=f"{plan.name}{stage}",
+        member_axes=axes, every=max(1, options["steps"] // 10), stage=plan.stage(stage),
         checkpoint=folder, log=plan.log, progress=plan.progress, **options,
     )  # fmt: skip
     if result.status.kind == "interrupted":
         raise KeyboardInterrupt  # without checkpoints there is nothing to go on from
     out.fits.append(result)
     out.history.extend(result.history)
-    out.seconds[f"{plan.name}{stage}"] = clock.perf_counter() - started
+    out.seconds[plan.stage(stage)] = clock.perf_counter() - started
     if not result.status.ok:
         out.notes.append(f"{stage}: {result.status}")
     return result
 
 
 def _next_folder(out: Trained, plan: Plan) -> Path | None:
-    return plan.checkpoint / f"{plan.name}{len(out.fits)}" if plan.checkpoint else None
+    name = f"{plan.run or 'everything'}-{len(out.fits)}".replace(" ", "-")
+    return plan.checkpoint / name if plan.checkpoint else None
 
 
 def _note_event(out: Trained, plan: Plan, event: str) -> None:
     """An event between stages, in the history and once in its file, also after a resume."""
-    entry = dict.fromkeys(_HISTORY) | {"step": 0, "stage": f"{plan.name}grid", "event": event}
+    entry = dict.fromkeys(_HISTORY) | {"step": 0, "stage": plan.stage("grid"), "event": event}
     out.history.append(entry)
     folder = _next_folder(out, plan)
     if plan.log is not None and not (folder is not None and folder.exists()):

@@ -30,7 +30,7 @@ def start_states(
     """
     scaled = Scaler(*ensemble.state).forward(problem.values)
     hidden = ensemble.dim - ensemble.shown
-    smoothed = Smoother(problem, scaled, hidden)(~np.isnan(scaled))
+    smoothed = Smoother(problem, scaled, np.zeros(len(scaled), bool), hidden)(~np.isnan(scaled))
     middle = ensemble.starts.mean(1)[:, None]
     out = np.repeat(middle, len(problem.spans), axis=1)
     length = max(s.stop - s.start for s in problem.spans)

@@ -93,13 +93,17 @@ def over_time(findings: Findings, variable: int) -> Figure:
     if not np.nanmin(np.concatenate([trace["y"] for trace in traces])) > 0:
         return _figure(traces, x, y)
     logarithmic = findings.towering
-    scale = {"type": "log" if logarithmic else "linear", "minorloglabels": "complete"}
+    scale = {"type": "log", "dtick": _DECADE} if logarithmic else {"type": "linear"}
     return _figure(traces, x, y | scale, updatemenus=[_scale_buttons(logarithmic)])
+
+
+_DECADE = "D2"  # ticks at 1, 2 and 5 of each decade do not run into each other
 
 
 def _scale_buttons(logarithmic: bool) -> dict[str, Any]:
     def button(kind: str) -> dict[str, Any]:
-        change = {"yaxis.type": kind, "yaxis.autorange": True}
+        ticks = _DECADE if kind == "log" else None
+        change = {"yaxis.type": kind, "yaxis.dtick": ticks, "yaxis.autorange": True}
         return {"label": kind, "method": "relayout", "args": [change]}
 
     place = {"x": 1, "xanchor": "right", "y": 1.03, "yanchor": "bottom", "pad": {"r": 0}}
