@@ -94,7 +94,8 @@ def over_time(findings: Findings, variable: int) -> Figure:
         return _figure(traces, x, y)
     logarithmic = findings.towering
     scale = {"type": "log", "dtick": _DECADE} if logarithmic else {"type": "linear"}
-    return _figure(traces, x, y | scale, updatemenus=[_scale_buttons(logarithmic)])
+    y |= scale | {"minorloglabels": "complete"}
+    return _figure(traces, x, y, updatemenus=[_scale_buttons(logarithmic)])
 
 
 _DECADE = "D2"  # ticks at 1, 2 and 5 of each decade do not run into each other
