@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,32 +11,15 @@ import numpy as np
 
 from ..data import Scaler, Trajectories, can_be_log
 from ..errors import InputError
-from ..fields import NeuralField
 from ..models.ensemble import Ensemble, cast, paths
-from ..models.trajectory import RawField, ScaledField
 from ..records import HeldOut
 from .held_out import Run, choose_scale, judge_end
 from .intervals import Calibration, calibrate, cross_coverage
+from .members import Design, Maker
 from .problem import Problem, ends, folds
 from .stages import Plan, Task, Trained, train
 
 _WORTH_A_LOG = 2.0  # largest over smallest value from which a log scale makes a difference
-
-
-@dataclass(frozen=True)
-class Design:
-    """What is learned: the estimator's arguments that shape the model."""
-
-    members: int = 5
-    width: int = 32
-    depth: int = 2
-    activation: str = "tanh"
-    augment: int = 0
-    time_dependent: bool = False
-    field: Callable | None = None
-    positive: bool | str = "auto"
-    held_out: float = 0.2
-    coverage: float = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +127,7 @@ def _log_choices(problem: Problem, data: Trajectories, known, design: Design) ->
 def _run(problem, scales, members, closed, known, design: Design, plan: Plan) -> Run:
     scalers = [scales[m] for m in members]
     task = _task(problem, scalers, closed, known, design, plan.seed)
-    maker = _Maker(design, problem, plan.seed)
+    maker = Maker(design, problem, plan.seed)
     trained = train(task, maker, plan)
     none = np.zeros(len(problem.tau), bool)
     run = paths(task.members, plan.tableau)(cast(trained.models, plan.dtype), trained.grid, none)
@@ -169,49 +150,3 @@ def _task(problem, scalers, closed, known, design: Design, seed: int) -> Task:
         states[i, first, :dim] = scaler.forward(known[:, :dim])
         states[i, first, dim:] = known[:, dim:]
     return Task(problem, scalers, values, train_on, held_out, closed, states, hidden)
-
-
-class _Maker:
-    """Builds one member's field: a network in scaled units, or the user's in raw ones."""
-
-    def __init__(self, design: Design, problem: Problem, seed: int):
-        self.design, self.problem, self.seed = design, problem, seed
-
-    def __call__(self, member: int, scaler: Scaler, slope: np.ndarray) -> Callable:
-        design, problem = self.design, self.problem
-        if design.field is not None:
-            # The first member starts where the user's parameters are.
-            user = _moved(design.field, self.seed, member) if member else design.field
-            state = scaler.extended(design.augment)
-            return RawField(user, state, problem.time, problem.input_scaler)
-        inputs = 0 if problem.inputs is None else problem.inputs.shape[1]
-        shape = (design.width, design.depth, design.activation, design.time_dependent)
-        return ScaledField(_network(len(slope), inputs, *shape)(self.seed, member), slope)
-
-
-@functools.cache
-def _network(
-    dim: int, inputs: int, width: int, depth: int, activation: str, time_dependent: bool
-) -> Callable[[int, int], NeuralField]:
-    """Compiled as one program: layer by layer, a cold start would compile one per shape."""
-
-    def build(seed, member):
-        key = jax.random.fold_in(jax.random.key(seed), member)
-        return NeuralField(
-            dim, key=key, inputs=inputs, width=width, depth=depth, activation=activation,
-            time_dependent=time_dependent, last_scale=0.3,
-        )  # fmt: skip
-
-    return jax.jit(build)
-
-
-def _moved(field: Callable, seed: int, member: int) -> Callable:
-    """The field with its parameters some 20 % away."""
-    random = np.random.default_rng([seed, member])
-
-    def leaf(a):
-        if not eqx.is_inexact_array_like(a):
-            return a
-        return np.asarray(a) * np.exp(0.2 * random.normal(size=np.shape(a)))
-
-    return jax.tree.map(leaf, field)

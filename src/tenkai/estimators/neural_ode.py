@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..curriculum.check import discretisation
-from ..curriculum.learning import Design, Learned, learn
+from ..curriculum.learning import Learned, learn
+from ..curriculum.members import Design
 from ..curriculum.stages import Plan
 from ..data import Trajectories
 from ..errors import InputError

@@ -84,7 +84,7 @@ class Path:
 
     def plot(self, **options: Any) -> Any:
         """Matplotlib axes."""
-        from . import report
+        from .. import report
 
         return report.plot(self, **options)
 
@@ -116,7 +116,7 @@ class Forecast:
 
     def plot(self, **options: Any) -> Any:
         """Matplotlib axes with the mean and the interval."""
-        from . import report
+        from .. import report
 
         return report.plot(self, **options)
 
@@ -141,7 +141,7 @@ class Fit:
 
     def plot(self, **options: Any) -> Any:
         """Loss by stage as matplotlib axes."""
-        from . import report
+        from .. import report
 
         return report.plot(self, **options)
 
