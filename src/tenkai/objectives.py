@@ -35,6 +35,24 @@ class Aux(NamedTuple):
     nfe_backward: Any = 0
 
 
+class Probe(NamedTuple):
+    """States where the regularisers look, in standardised units: on the data, and beyond."""
+
+    t: Any  # (points,)
+    z: Any  # (points, dim)
+    u: Any  # (points, inputs) or None
+    on_data: Any  # (points,) one on the data's own path, zero elsewhere
+
+
+class Penalties(NamedTuple):
+    """Weights of the regularisers, scalars that may differ between members."""
+
+    decay: Any  # of the squared weights of the networks
+    jacobian: Any  # of the field's squared Jacobian
+    residual: Any  # of the network's squared share beside a known equation
+    probe: Any  # Probe
+
+
 class Slopes(NamedTuple):
     """States and slopes along a smoother, in standardised units; `weight` is zero where unknown.
 
@@ -47,15 +65,15 @@ class Slopes(NamedTuple):
     scale: Any  # (dim,)
     weight: Any  # (points, dim)
     u: Any  # (points, inputs) or None
-    decay: Any  # ()
+    penalties: Any  # Penalties
 
 
 class Segments(NamedTuple):
     """Observations at the nodes of a grid, and where the path starts anew.
 
     `weight` counts the points that train, `judged` those that judge; `continuity` weighs the
-    jumps between shooting windows and `decay` the squared weights of the networks. Fields are
-    arrays, or in the axes of a `vmap` over members 0 and None.
+    jumps between shooting windows. Fields are arrays, or in the axes of a `vmap` over members 0
+    and None.
     """
 
     grid: Any  # Grid
@@ -64,7 +82,7 @@ class Segments(NamedTuple):
     weight: Any  # (nodes, dim)
     judged: Any  # (nodes, dim)
     continuity: Any  # ()
-    decay: Any  # ()
+    penalties: Any  # Penalties
 
 
 def weight_decay(model: PyTree) -> Float[Array, ""]:
@@ -76,6 +94,20 @@ def weight_decay(model: PyTree) -> Float[Array, ""]:
     )
 
 
+def jacobian_size(field: Callable, probe: Probe) -> Float[Array, ""]:
+    """``mean |df/dz|^2 / dim`` over the probes: a field that is steep beyond the data blows up."""
+
+    def size(t: Array, z: Array, u: Any) -> Array:
+        return jnp.mean(jnp.sum(jax.jacfwd(lambda y: field(t, y, u))(z) ** 2, axis=0))
+
+    return jnp.mean(jax.vmap(size)(probe.t, probe.z, probe.u))
+
+
+def penalty(field: Callable, p: Penalties) -> Float[Array, ""]:
+    """The regularisers of a field, each times its weight."""
+    return p.decay * weight_decay(field) + p.jacobian * jacobian_size(field, p.probe)
+
+
 @functools.cache
 def gradient_matching(members: int) -> Objective:
     """``sum w (f(t, z, u) - dz/dt)^2 / sum w``, no solve (Varah 1982): the cheapest first stage."""
@@ -85,7 +117,7 @@ def gradient_matching(members: int) -> Objective:
             slope = jax.vmap(field)(batch.t, batch.z, batch.u)
         miss = batch.weight * ((slope - batch.slope) / batch.scale) ** 2
         total = jnp.sum(batch.weight)
-        loss = jnp.sum(miss) / total + batch.decay * weight_decay(field)
+        loss = jnp.sum(miss) / total + penalty(field, batch.penalties)
         return loss, Aux(total, nfe_forward=len(batch.t), nfe_backward=len(batch.t))
 
     return objective
@@ -110,10 +142,10 @@ def shooting(members: int, tableau: Tableau = RK4) -> Objective:
         total = jnp.sum(batch.weight)
         loss = jnp.sum(batch.weight * (miss + start_miss)) / total
         jumps = jnp.sum(jnp.where(inner, path - start, 0.0) ** 2) / path.size
-        decay = batch.decay * weight_decay(model.field)
+        smooth = penalty(model.field, batch.penalties)
         nfe = batch.grid.begins.size * tableau.stages
         aux = Aux(total, nfe_forward=nfe, nfe_backward=nfe)
-        return loss + batch.continuity * jumps + decay, aux
+        return loss + batch.continuity * jumps + smooth, aux
 
     return objective
 

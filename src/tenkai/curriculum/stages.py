@@ -25,7 +25,15 @@ from ..fit import fit
 from ..models.ensemble import cast, paths
 from ..models.grid import Grid
 from ..models.trajectory import TrajectoryModel
-from ..objectives import Segments, Slopes, gradient_matching, path_error, shooting
+from ..objectives import (
+    Penalties,
+    Probe,
+    Segments,
+    Slopes,
+    gradient_matching,
+    path_error,
+    shooting,
+)
 from ..records import Fit
 from ..unfold import RK4, Tableau
 from .problem import Problem, Smoothed, Smoother, windows
@@ -48,6 +56,7 @@ class Plan:
     matching_rate: float = 1e-2
     shooting_rate: float = 5e-3
     decay: float = 1e-5
+    jacobian: float = 0.0
     continuity: float = 1.0
     tableau: Tableau = RK4
     seed: int = 0
@@ -113,11 +122,12 @@ def train(
     stacked = cast(_stack(fields), plan.dtype)
     grid = cast(task.problem.grid(), plan.dtype)
     out = Trained(np.full(task.members, np.inf), grid)
-    matched = _match(out, task, stacked, smoothed, scale, plan)
+    penalties = _penalties(smoothed, plan)
+    matched = _match(out, task, stacked, smoothed, scale, penalties, plan)
     states = np.stack([s.states for s in smoothed])
     free = np.isnan(task.known)
     models = TrajectoryModel(matched, cast(np.where(free, states, task.known), plan.dtype), free)
-    _shoot(out, task, models, plan)
+    _shoot(out, task, models, penalties, plan)
     return out
 
 
@@ -147,7 +157,7 @@ def _through_known(smoothed: Smoothed, known: np.ndarray, task: Task) -> Smoothe
     return replace(smoothed, states=smoothed.states + shift, z=smoothed.z + shift)
 
 
-def _match(out: Trained, task: Task, fields, smoothed, scale, plan: Plan) -> PyTree:
+def _match(out: Trained, task: Task, fields, smoothed, scale, penalties, plan: Plan) -> PyTree:
     weight = np.stack(
         [1.0 / ((s.slope_sd / c) ** 2 + 1e-2) for s, c in zip(smoothed, scale, strict=True)]
     )
@@ -160,9 +170,9 @@ def _match(out: Trained, task: Task, fields, smoothed, scale, plan: Plan) -> PyT
         scale=scale,
         weight=weight,
         u=one.u,
-        decay=np.float64(plan.decay),
+        penalties=penalties,
     )
-    axes = Slopes(t=None, z=0, slope=0, scale=0, weight=0, u=None, decay=None)
+    axes = Slopes(t=None, z=0, slope=0, scale=0, weight=0, u=None, penalties=_PENALTY_AXES)
     result = _fit(
         out, "gradient matching", plan, fields, gradient_matching(task.members), batch, axes,
         rule=_rule(plan.matching_rate, plan.matching_steps), steps=plan.matching_steps,
@@ -170,17 +180,41 @@ def _match(out: Trained, task: Task, fields, smoothed, scale, plan: Plan) -> PyT
     return result.model
 
 
-def _shoot(out: Trained, task: Task, models: TrajectoryModel, plan: Plan) -> None:
+_PENALTY_AXES = Penalties(0, 0, 0, Probe(None, 0, None, None))
+_SEGMENT_AXES = Segments(None, None, 0, 0, 0, None, _PENALTY_AXES)
+_PROBES = 32  # states on the data where the regularisers look, and as many in and around it
+_BEYOND = 1.5  # times the range of the data
+
+
+def _penalties(smoothed: Sequence[Smoothed], plan: Plan) -> Penalties:
+    """The members' weights, and probes: states of the smooth, and random ones around them."""
+    random = np.random.default_rng(plan.seed)
+    points = len(smoothed[0].t)
+    on = np.linspace(0, points - 1, _PROBES).astype(int)
+    at = np.concatenate([on, random.integers(points, size=_PROBES)])
+    z = np.stack([s.z for s in smoothed])
+    low, high = z.min(1, keepdims=True), z.max(1, keepdims=True)
+    share = 0.5 + _BEYOND * (random.random((len(z), _PROBES, z.shape[2])) - 0.5)
+    states = np.concatenate([z[:, on], low + share * (high - low)], axis=1)
+    u = smoothed[0].u
+    probe = Probe(
+        smoothed[0].t[at], states, None if u is None else u[at], np.arange(len(at)) < _PROBES
+    )
+    each = np.ones(len(z))
+    return Penalties(plan.decay * each, plan.jacobian * each, 0.0 * each, probe)
+
+
+def _shoot(out: Trained, task: Task, models: TrajectoryModel, penalties, plan: Plan) -> None:
     longest = max(s.stop - s.start for s in task.problem.spans)
     lengths = _window_lengths(longest)
-    batch = _segments(task, out.grid, plan)
+    batch = _segments(task, out.grid, penalties, plan)
     _keep_best(out, models, batch, task, plan)
     objective = shooting(task.members, plan.tableau)
     # Every optimiser step costs the whole grid; a longer one also teaches more.
     shorter = max(0.25, min(1.0, _FULL_STEPS / out.grid.begins.size))
     steps = max(1, round(shorter * plan.shooting_steps))
     rule = _rule(plan.shooting_rate, steps)
-    axes = Segments(None, None, 0, 0, 0, None, None)
+    axes = _SEGMENT_AXES
     for length in [*lengths, None]:
         whole = length is None
         reset = windows(task.problem, length or longest, task.closed)
@@ -202,7 +236,7 @@ def _window_lengths(longest: int) -> list[int]:
     return lengths
 
 
-def _segments(task: Task, grid: Grid, plan: Plan) -> Segments:
+def _segments(task: Task, grid: Grid, penalties: Penalties, plan: Plan) -> Segments:
     batch = Segments(
         grid=grid,
         reset=np.zeros(len(task.problem.tau), bool),
@@ -210,7 +244,7 @@ def _segments(task: Task, grid: Grid, plan: Plan) -> Segments:
         weight=task.train.astype(float),
         judged=_shares(task.held_out) + _shares(task.train),
         continuity=np.float64(plan.continuity),
-        decay=np.float64(plan.decay),
+        penalties=penalties,
     )
     return cast(batch, plan.dtype)
 
@@ -277,7 +311,7 @@ def _choose(take: np.ndarray, new: PyTree, old: PyTree) -> PyTree:
 
 @functools.cache
 def _judge(objective):
-    axes = Segments(None, None, 0, 0, 0, None, None)
+    axes = _SEGMENT_AXES
 
     def one(model, batch):
         return objective(model, batch, None)[0]

@@ -78,6 +78,7 @@ class NeuralODE(Estimator):
         steps: int = 400,
         matching_steps: int = 1500,
         decay: float = 1e-5,
+        jacobian: float = 0.0,
         method: Tableau = RK4,
         seed: int = 0,
         precision: Literal["float32", "float64"] = "float32",
@@ -95,6 +96,7 @@ class NeuralODE(Estimator):
         self.steps = steps
         self.matching_steps = matching_steps
         self.decay = decay
+        self.jacobian = jacobian
         self.method = method
         self.seed = seed
         self.precision = precision
@@ -121,6 +123,7 @@ class NeuralODE(Estimator):
         known = border.start_states(self.y0, data, data.dim + self.augment)
         plan = Plan(
             matching_steps=self.matching_steps, shooting_steps=self.steps, decay=self.decay,
+            jacobian=self.jacobian,
             tableau=self.method, seed=self.seed, dtype=np.dtype(self.precision),
             checkpoint=FilePath(checkpoint) if checkpoint else None,
             log=FilePath(log) if log else None, progress=progress,
