@@ -14,6 +14,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .errors import InputError
@@ -75,15 +76,35 @@ def matvec(weight: Float[Array, "out in"], x: Float[Array, " in"]) -> Float[Arra
     return weight @ x
 
 
+Key = PRNGKeyArray | np.random.Generator
+"""Randomness of a new layer: a JAX key, or a NumPy generator, which compiles nothing."""
+
+
+def _split(key: Key, count: int) -> Any:
+    if isinstance(key, np.random.Generator):
+        return [key] * count
+    return jax.random.split(key, count)
+
+
+def _normal(key: Key, shape: tuple[int, ...]) -> Any:
+    if isinstance(key, np.random.Generator):
+        return key.normal(size=shape).astype(np.float32)
+    return jax.random.normal(key, shape)
+
+
+def _zeros(key: Key, count: int) -> Any:
+    return np.zeros(count, np.float32) if isinstance(key, np.random.Generator) else jnp.zeros(count)
+
+
 class Linear(eqx.Module):
     """``W x + b`` with LeCun normal weights and zero bias."""
 
     weight: Float[Array, "out in"]
     bias: Float[Array, " out"]
 
-    def __init__(self, n_in: int, n_out: int, *, key: PRNGKeyArray, scale: float = 1.0):
-        self.weight = scale * jax.random.normal(key, (n_out, n_in)) / max(n_in, 1) ** 0.5
-        self.bias = jnp.zeros(n_out)
+    def __init__(self, n_in: int, n_out: int, *, key: Key, scale: float = 1.0):
+        self.weight = _normal(key, (n_out, n_in)) * (scale / max(n_in, 1) ** 0.5)
+        self.bias = _zeros(key, n_out)
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
         return matvec(self.weight, x) + self.bias
@@ -100,10 +121,10 @@ class MLP(eqx.Module):
         sizes: tuple[int, ...],
         activation: str = "tanh",
         *,
-        key: PRNGKeyArray,
+        key: Key,
         last_scale: float = 1.0,
     ):
-        keys = jax.random.split(key, len(sizes) - 1)
+        keys = _split(key, len(sizes) - 1)
         scales = [1.0] * (len(sizes) - 2) + [last_scale]
         self.layers = tuple(
             Linear(a, b, key=k, scale=s)
@@ -128,7 +149,7 @@ class NeuralField(eqx.Module):
         self,
         dim: int,
         *,
-        key: PRNGKeyArray,
+        key: Key,
         inputs: int = 0,
         width: int = 32,
         depth: int = 2,

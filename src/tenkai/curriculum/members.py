@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,24 +45,12 @@ class Maker:
             state = scaler.extended(design.augment)
             return RawField(user, state, problem.time, problem.input_scaler)
         inputs = 0 if problem.inputs is None else problem.inputs.shape[1]
-        shape = (design.width, design.depth, design.activation, design.time_dependent)
-        return ScaledField(_network(len(slope), inputs, *shape)(self.seed, member), slope)
-
-
-@functools.cache
-def _network(
-    dim: int, inputs: int, width: int, depth: int, activation: str, time_dependent: bool
-) -> Callable[[int, int], NeuralField]:
-    """Compiled as one program: layer by layer, a cold start would compile one per shape."""
-
-    def build(seed, member):
-        key = jax.random.fold_in(jax.random.key(seed), member)
-        return NeuralField(
-            dim, key=key, inputs=inputs, width=width, depth=depth, activation=activation,
-            time_dependent=time_dependent, last_scale=0.3,
+        net = NeuralField(
+            len(slope), key=np.random.default_rng([self.seed, member]), inputs=inputs,
+            width=design.width, depth=design.depth, activation=design.activation,
+            time_dependent=design.time_dependent, last_scale=0.3,
         )  # fmt: skip
-
-    return jax.jit(build)
+        return ScaledField(net, slope)
 
 
 def _moved(field: Callable, seed: int, member: int) -> Callable:
