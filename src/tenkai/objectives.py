@@ -148,18 +148,3 @@ def shooting(members: int, tableau: Tableau = RK4) -> Objective:
         return loss + batch.continuity * jumps + smooth, aux
 
     return objective
-
-
-@functools.cache
-def path_error(members: int, tableau: Tableau = RK4) -> Objective:
-    """Mean squared error at the judged points of one solve per series, no resets."""
-
-    def objective(model: TrajectoryModel, batch: Segments, key: Any) -> tuple[Array, Aux]:
-        none = jnp.zeros_like(batch.reset)
-        path = model.arrivals(batch.grid, none, tableau=tableau, members=members)
-        judged = batch.judged > 0
-        miss = jnp.where(judged, path - jnp.where(judged, batch.values, 0.0), 0.0) ** 2
-        total = jnp.sum(batch.judged)
-        return jnp.sum(batch.judged * miss) / total, Aux(total)
-
-    return objective

@@ -11,7 +11,8 @@ from ..data import Scaler, Trajectories
 from ..records import Forecast, HeldOut
 from .intervals import Calibration, calibrate, with_horizon
 from .problem import Problem
-from .stages import Task, Trained
+from .solves import Solves
+from .task import Task, Trained
 
 _TRUST = 4.0  # members whose error exceeds this many times the best are not averaged
 _CLEARLY = 2.0  # standard errors by which the raw scale must win against the log
@@ -23,6 +24,7 @@ class Run:
 
     task: Task
     trained: Trained
+    solves: Solves
     paths: np.ndarray
 
     def trusted(self, mine: np.ndarray) -> np.ndarray:

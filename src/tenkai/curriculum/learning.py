@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import equinox as eqx
-import jax
 import numpy as np
 
 from ..data import Scaler, Trajectories, can_be_log
 from ..errors import InputError
-from ..models.ensemble import Ensemble, cast, paths
+from ..models.ensemble import Ensemble
+from ..models.grid import Grid
 from ..records import HeldOut
 from .held_out import Run, choose_scale, judge_end
 from .intervals import Calibration, calibrate, cross_coverage
 from .members import Design, Maker
 from .problem import Problem, ends, folds
-from .stages import Plan, Task, Trained, train
+from .solves import Solves
+from .stages import train
+from .task import Plan, Recipe, Task, Trained
 
 _WORTH_A_LOG = 2.0  # largest over smallest value from which a log scale makes a difference
 
@@ -51,7 +52,14 @@ def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> 
         choice, notes = choose_scale(selection, members, scales, data)
     scaler = Scaler.fit(problem.values, choices[choice])
     final = _run(
-        problem, [scaler], [0] * design.members, np.zeros_like(closed), known, design, plan
+        problem,
+        [scaler],
+        [0] * design.members,
+        np.zeros_like(closed),
+        known,
+        design,
+        plan,
+        selection.trained.refine if selection else 1,
     )
     trusted = final.trusted(np.ones(design.members, bool))
     values = scaler.forward(problem.values)
@@ -67,7 +75,7 @@ def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> 
     first = [s.start for s in problem.spans]
     models = final.trained.models
     assert models is not None
-    starts = np.asarray(jax.vmap(lambda m: m.starts())(eqx.filter(models, eqx.is_array_like)))
+    starts = np.asarray(models.states)
     ensemble = Ensemble(
         fields=models.field,
         starts=starts[:, first],
@@ -76,8 +84,9 @@ def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> 
         time=problem.time,
         inputs=problem.input_scaler,
         held=problem.held,
-        step=_longest_step(final.trained),
+        step=_longest_step(final.solves.grid(final.trained.refine)),
         tableau=plan.tableau,
+        size=final.solves.size,
     )
     if not trusted.all():
         notes.append(
@@ -99,8 +108,8 @@ def _some(trusted: np.ndarray) -> np.ndarray:
     return trusted if trusted.any() else np.ones_like(trusted)
 
 
-def _longest_step(trained: Trained) -> float:
-    h = np.asarray(trained.grid.interval.h)
+def _longest_step(grid: Grid) -> float:
+    h = np.asarray(grid.interval.h)
     return float(np.median(h[h > 0])) * 1.0001
 
 
@@ -124,14 +133,16 @@ def _log_choices(problem: Problem, data: Trajectories, known, design: Design) ->
     return [possible & wide, none] if (possible & wide).any() else [none]
 
 
-def _run(problem, scales, members, closed, known, design: Design, plan: Plan) -> Run:
+def _run(
+    problem, scales, members, closed, known, design: Design, plan: Plan, refine: int = 1
+) -> Run:
     scalers = [scales[m] for m in members]
     task = _task(problem, scalers, closed, known, design, plan.seed)
     maker = Maker(design, problem, plan.seed)
-    trained = train(task, maker, plan)
-    none = np.zeros(len(problem.tau), bool)
-    run = paths(task.members, plan.tableau)(cast(trained.models, plan.dtype), trained.grid, none)
-    return Run(task, trained, np.asarray(run).astype(float))
+    trained = train(task, maker, plan, refine=refine)
+    assert trained.models is not None
+    solves = Solves(task, plan)
+    return Run(task, trained, solves, solves(trained.models, trained.refine))
 
 
 def _task(problem, scalers, closed, known, design: Design, seed: int) -> Task:
@@ -149,4 +160,5 @@ def _task(problem, scalers, closed, known, design: Design, seed: int) -> Task:
     for i, scaler in enumerate(scalers):
         states[i, first, :dim] = scaler.forward(known[:, :dim])
         states[i, first, dim:] = known[:, dim:]
-    return Task(problem, scalers, values, train_on, held_out, closed, states, hidden)
+    recipes = [Recipe(design.decay, design.jacobian)] * count
+    return Task(problem, scalers, recipes, values, train_on, held_out, closed, states, hidden)

@@ -29,6 +29,8 @@ class Design:
     positive: bool | str = "auto"
     held_out: float = 0.2
     coverage: float = 0.9
+    decay: float = 1e-5
+    jacobian: float = 0.0
 
 
 class Maker:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import Scaler, TimeScaler, Trajectories
-from ..models.grid import Grid, pack, substeps
+from ..models.ensemble import PAD
+from ..models.grid import Grid, Size, pack, substeps
 from .smoother import Smooth, choose, smooth
 
 _FEWEST_STEPS = 80  # over the longest series: sparse observations still get a fine path
@@ -60,12 +61,16 @@ class Problem:
         """Position of every node within its series."""
         return np.concatenate([np.arange(s.stop - s.start) for s in self.spans])
 
-    def grid(self, refine: int = 1, *, fewest: int = _FEWEST_STEPS) -> Grid:
-        """The steps that hit every node, `refine` times as many as the coarsest grid has."""
+    def grid(self, refine: int = 1, least: Size = Size(), *, fewest: int = _FEWEST_STEPS) -> Grid:
+        """The steps that hit every node, `refine` times as many as the coarsest grid has.
+
+        Series lie in the same rows whatever the refinement.
+        """
         times = [self.tau[s] for s in self.spans]
         counts = [refine * c for c in substeps(times, 1.0 / fewest)]
         inputs = None if self.inputs is None else [self.inputs[s] for s in self.spans]
-        return pack(times, counts, inputs, held=self.held, pad_to=64)
+        options = {"row_length": 1024 * refine, "pad_to": PAD, "least": least}
+        return pack(times, counts, inputs, held=self.held, **options)
 
 
 def drivers(data: Trajectories) -> np.ndarray | None:

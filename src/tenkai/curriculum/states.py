@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..data import Scaler
-from ..models.ensemble import Ensemble, cast
-from ..models.grid import Grid, pack, substeps
+from ..models.ensemble import PAD, Ensemble, cast
+from ..models.grid import Size, pack, substeps
 from ..models.trajectory import TrajectoryModel
 from ..unfold import Tableau
 from .problem import Problem, Smoother
@@ -38,7 +38,7 @@ def start_states(
         tau = problem.tau[span]
         steps = substeps([tau], ensemble.step)
         inputs = None if problem.inputs is None else [problem.inputs[span]]
-        grid = _sized(pack([tau], steps, inputs, held=problem.held, pad_to=64), length)
+        grid = pack([tau], steps, inputs, held=problem.held, pad_to=PAD, least=Size(0, length))
         values = np.full((grid.nodes, ensemble.dim), np.nan)
         values[: len(tau), : ensemble.shown] = scaled[span]
         guess = out[:, i].copy()
@@ -49,14 +49,6 @@ def start_states(
         arguments = cast((grid, values, guess, np.isnan(known[i])), dtype)
         out[:, i] = np.asarray(run(ensemble.fields, *arguments))
     return np.where(np.isnan(known), out, known)
-
-
-def _sized(grid: Grid, nodes: int) -> Grid:
-    extra = -(-nodes // 64) * 64 - grid.nodes
-    return grid._replace(
-        reached=np.pad(grid.reached, (0, extra), constant_values=-1),
-        first=np.pad(grid.first, (0, extra)),
-    )
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from ..curriculum.check import discretisation
 from ..curriculum.learning import Learned, learn
 from ..curriculum.members import Design
-from ..curriculum.stages import Plan
+from ..curriculum.task import Plan
 from ..data import Trajectories
 from ..errors import InputError
 from ..fields import activation as check_activation
@@ -122,8 +122,7 @@ class NeuralODE(Estimator):
         data = border.as_trajectories(x, t, u)
         known = border.start_states(self.y0, data, data.dim + self.augment)
         plan = Plan(
-            matching_steps=self.matching_steps, shooting_steps=self.steps, decay=self.decay,
-            jacobian=self.jacobian,
+            matching_steps=self.matching_steps, shooting_steps=self.steps,
             tableau=self.method, seed=self.seed, dtype=np.dtype(self.precision),
             checkpoint=FilePath(checkpoint) if checkpoint else None,
             log=FilePath(log) if log else None, progress=progress,
@@ -163,6 +162,7 @@ class NeuralODE(Estimator):
         return Design(
             self.members, self.width, self.depth, self.activation, self.augment,
             self.time_dependent, field, self.positive, self.held_out,
+            decay=self.decay, jacobian=self.jacobian,
         )  # fmt: skip
 
     @contextlib.contextmanager

@@ -14,10 +14,10 @@ from jaxtyping import Float, PyTree
 
 from ..data import Scaler, TimeScaler
 from ..unfold import RK4, Tableau
-from .grid import Grid, pack, substeps
+from .grid import Size, pack, substeps
 from .trajectory import TrajectoryModel
 
-_PAD = 64  # steps and nodes come in multiples of this, so that predictions share programs
+PAD = 64  # steps and nodes come in multiples of this, so that predictions share programs
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,8 @@ class Ensemble:
     """Members with the same scaling; states are standardised, hidden dimensions last.
 
     `fields` has a leading member axis on every array, `starts` is (members, series, dim), `trusted`
-    marks the members that predictions average over, `step` is the longest step in scaled time.
+    marks the members that predictions average over, `step` is the longest step in scaled time;
+    grids of up to `size` share the program that trained.
     """
 
     fields: PyTree
@@ -37,6 +38,7 @@ class Ensemble:
     held: bool
     step: float
     tableau: Tableau = RK4
+    size: Size = Size()
 
     @property
     def members(self) -> int:
@@ -67,7 +69,7 @@ class Ensemble:
         scaled = None
         if self.inputs is not None and inputs is not None:
             scaled = [self.inputs.forward(u) for u in inputs]
-        grid = _padded(pack(tau, counts, scaled, held=self.held, pad_to=_PAD))
+        grid = pack(tau, counts, scaled, held=self.held, pad_to=PAD, least=self.size)
         dtype = jax.tree.leaves(self.fields)[0].dtype
         nodes = np.zeros((self.members, grid.nodes, self.dim), dtype)
         nodes[:, np.flatnonzero(grid.first)] = starts
@@ -106,15 +108,6 @@ def _slopes(fields, t, z, u):
         return jax.vmap(field)(t, z, u)
 
     return eqx.filter_vmap(one, in_axes=(eqx.if_array(0),))(fields)
-
-
-def _padded(grid: Grid) -> Grid:
-    """Round the number of nodes up; the added ones are reached by no step."""
-    extra = -grid.nodes % _PAD
-    return grid._replace(
-        reached=np.pad(grid.reached, (0, extra), constant_values=-1),
-        first=np.pad(grid.first, (0, extra)),
-    )
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:

@@ -17,6 +17,13 @@ import numpy as np
 from ..unfold import Interval
 
 
+class Size(NamedTuple):
+    """Least steps per row and least nodes: grids of one size share a compiled program."""
+
+    steps: int = 0
+    nodes: int = 0
+
+
 class Grid(NamedTuple):
     """Steps (rows, steps) and, per node, where it starts a step and where it is reached.
 
@@ -32,8 +39,13 @@ class Grid(NamedTuple):
 
     @property
     def nodes(self) -> int:
-        """Number of observation times over all series."""
+        """Number of observation times over all series, with the padding."""
         return self.first.shape[-1]
+
+    @property
+    def size(self) -> Size:
+        """Steps per row and nodes."""
+        return Size(self.begins.shape[-1], self.nodes)
 
 
 def substeps(times: Sequence[np.ndarray], longest: float) -> list[np.ndarray]:
@@ -49,24 +61,27 @@ def pack(
     held: bool = False,
     row_length: int = 1024,
     pad_to: int = 1,
+    least: Size = Size(),
 ) -> Grid:
     """Lay the series (times (n,), substeps per gap (n-1,), inputs (n, k)) out in rows of steps.
 
     Rows are filled first-fit, longest series first; a row is as long as the longest series or
-    `row_length`, whichever is larger, and rounded up to a multiple of `pad_to` so that grids of
-    nearly the same size share a compiled program.
+    `row_length`, whichever is larger. Steps and nodes are at least the `least` and rounded up to
+    multiples of `pad_to`, so that grids of nearly the same size share a compiled program: added
+    steps have no length, added nodes are reached by no step.
     """
     lengths = np.array([int(c.sum()) for c in counts])
     row_of, start_of, steps, rows = _first_fit(lengths, row_length)
-    steps = -(-steps // pad_to) * pad_to
+    steps = -(-max(steps, least.steps) // pad_to) * pad_to
     offsets = np.concatenate([[0], np.cumsum([len(t) for t in times])])
     width = 0 if inputs is None else inputs[0].shape[1]
     t = np.zeros((rows, steps))
     h = np.zeros((rows, steps))
     u = np.zeros((2, rows, steps, width))
     begins = np.full((rows, steps), -1)
-    reached = np.full(offsets[-1], -1)
-    first = np.zeros(offsets[-1], bool)
+    nodes = -(-max(offsets[-1], least.nodes) // pad_to) * pad_to
+    reached = np.full(nodes, -1)
+    first = np.zeros(nodes, bool)
     for i, (ti, ci) in enumerate(zip(times, counts, strict=True)):
         cell = slice(start_of[i], start_of[i] + lengths[i])
         row, gap = row_of[i], np.repeat(np.arange(len(ci)), ci)
