@@ -140,7 +140,10 @@ class MLP(eqx.Module):
 
 
 class NeuralField(eqx.Module):
-    """``dy/dt = net([y, u, t])``; time enters only where `time_dependent`."""
+    """``dy/dt = net([y, u, t])``; time enters only where `time_dependent`.
+
+    `out` is the number of outputs where it is not that of the states.
+    """
 
     net: MLP
     time_dependent: bool = eqx.field(static=True)
@@ -151,13 +154,14 @@ class NeuralField(eqx.Module):
         *,
         key: Key,
         inputs: int = 0,
+        out: int | None = None,
         width: int = 32,
         depth: int = 2,
         activation: str = "tanh",
         time_dependent: bool = False,
         last_scale: float = 1.0,
     ):
-        sizes = (dim + inputs + int(time_dependent),) + (width,) * depth + (dim,)
+        sizes = (dim + inputs + int(time_dependent),) + (width,) * depth + (out or dim,)
         self.net = MLP(sizes, activation, key=key, last_scale=last_scale)
         self.time_dependent = time_dependent
 

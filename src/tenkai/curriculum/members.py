@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -11,26 +12,35 @@ import numpy as np
 
 from ..data import Scaler
 from ..fields import NeuralField
-from ..models.trajectory import RawField, ScaledField
+from ..models.trajectory import RawField, ScaledField, SecondOrderField
 from .problem import Problem
+
+
+Auto = Literal["auto"]
+WIDTH = 32  # hidden units where nothing else is asked for
 
 
 @dataclass(frozen=True)
 class Design:
-    """What is learned: the estimator's arguments that shape the model."""
+    """What is learned: the estimator's arguments that shape the model.
+
+    `hidden` counts the state dimensions that are not observed: velocities where `order` is 2,
+    then the augmented ones. What is "auto" is chosen on the held-out end.
+    """
 
     members: int = 5
-    width: int = 32
+    width: int | Auto = "auto"
     depth: int = 2
     activation: str = "tanh"
-    augment: int = 0
+    hidden: int | Auto = 0
+    order: int = 1
     time_dependent: bool = False
     field: Callable | None = None
-    positive: bool | str = "auto"
+    positive: bool | Auto = "auto"
     held_out: float = 0.2
     coverage: float = 0.9
-    decay: float = 1e-5
-    jacobian: float = 0.0
+    decay: float | Auto = "auto"
+    jacobian: float | Auto = "auto"
 
 
 class Maker:
@@ -44,15 +54,17 @@ class Maker:
         if design.field is not None:
             # The first member starts where the user's parameters are.
             user = _moved(design.field, self.seed, member) if member else design.field
-            state = scaler.extended(design.augment)
+            state = scaler.extended(design.hidden)
             return RawField(user, state, problem.time, problem.input_scaler)
         inputs = 0 if problem.inputs is None else problem.inputs.shape[1]
+        dim = len(slope)
+        moved = problem.values.shape[1] if design.order == 2 else 0
         net = NeuralField(
-            len(slope), key=np.random.default_rng([self.seed, member]), inputs=inputs,
-            width=design.width, depth=design.depth, activation=design.activation,
-            time_dependent=design.time_dependent, last_scale=0.3,
+            dim, key=np.random.default_rng([self.seed, member]), inputs=inputs, out=dim - moved,
+            width=WIDTH if design.width == "auto" else design.width, depth=design.depth,
+            activation=design.activation, time_dependent=design.time_dependent, last_scale=0.3,
         )  # fmt: skip
-        return ScaledField(net, slope)
+        return SecondOrderField(net, slope) if moved else ScaledField(net, slope)
 
 
 def _moved(field: Callable, seed: int, member: int) -> Callable:

@@ -30,6 +30,23 @@ class ScaledField(eqx.Module):
         return jax.lax.stop_gradient(self.slope) * self.net(t, z, u)
 
 
+class SecondOrderField(eqx.Module):
+    """``dz/dtau = slope v``, ``dv/dtau = slope' net(tau, [z, v], u)``: a system seen in position.
+
+    The state holds positions, then velocities in units of their typical size, then hidden ones;
+    `slope` (dim,) is the typical size of every derivative; it is measured, not learned.
+    """
+
+    net: Callable
+    slope: Float[Array | np.ndarray, " dim"]
+
+    def __call__(self, t: Any, z: Float[Array, " dim"], u: Any = None) -> Float[Array, " dim"]:
+        pull = self.net(t, z, u)
+        positions = z.shape[-1] - pull.shape[-1]
+        velocity = z[positions : 2 * positions]
+        return jax.lax.stop_gradient(self.slope) * jnp.concatenate([velocity, pull])
+
+
 class RawField(eqx.Module):
     """A user's field in raw units, ``dx/dt = f(t, x, u)``, seen from the standardised state.
 
