@@ -2,72 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..data import Scaler, Trajectories
 from ..records import Forecast, HeldOut
 from .intervals import Calibration, calibrate, with_horizon
 from .problem import Problem
-from .solves import Solves
-from .task import Task, Trained
-
-_TRUST = 4.0  # members whose error exceeds this many times the best are not averaged
-_CLEARLY = 2.0  # standard errors by which the raw scale must win against the log
+from .runs import Run
+from .task import Task
 
 
-@dataclass(eq=False)
-class Run:
-    """One training of all members and what it says."""
-
-    task: Task
-    trained: Trained
-    solves: Solves
-    paths: np.ndarray
-
-    def trusted(self, mine: np.ndarray) -> np.ndarray:
-        """Of the members `mine`, those whose judged error is close to the best one's."""
-        errors = np.where(mine & np.isfinite(self.paths).all((1, 2)), self.trained.errors, np.inf)
-        if not np.isfinite(errors).any():
-            return np.zeros(len(errors), bool)
-        return errors <= _TRUST * errors.min() + 1e-4
-
-    def mean_path(self, mine: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and spread (nodes, dim) over the trusted of the members `mine`."""
-        trusted = self.trusted(mine)
-        shown = self.paths[trusted if trusted.any() else mine][..., :dim]
-        return shown.mean(0), shown.std(0)
-
-
-def choose_scale(
-    run: Run, members: Sequence[int], scales: Sequence[Scaler], data: Trajectories
-) -> tuple[int, list[str]]:
-    """The logarithmic scale (the first) unless the raw one forecasts the end clearly better.
-
-    Clearly is by two standard errors of the paired squared misses: a few points cannot tell, and
-    the log scale never answers with negative quantities.
-    """
-    if len(scales) == 1:
-        return 0, []
-    squares = []
-    for i, scaler in enumerate(scales):
-        mean, _ = run.mean_path(np.array([m == i for m in members]), data.dim)
-        squares.append(_misses(scaler.inverse(mean), run.task) ** 2)
-    log, raw = (np.where(np.isfinite(s), s, 1e6) for s in squares)
-    gain = log - raw
-    choice = int(gain.mean() > _CLEARLY * gain.std() / max(len(gain), 1) ** 0.5)
-    names = [n for n, p in zip(data.names, scales[0].positive, strict=True) if p]
-    note = (
-        f"{', '.join(names)} modelled on {('a log', 'the raw')[choice]} scale: error on the "
-        f"held-out end {log.mean() ** 0.5:.2f} (log) against {raw.mean() ** 0.5:.2f} (raw) "
-        "standard deviations"
-    )
-    return choice, [note]
-
-
-def _misses(raw: np.ndarray, task: Task) -> np.ndarray:
+def misses(raw: np.ndarray, task: Task) -> np.ndarray:
     """Misses (points,) of all observations in the closed end, in standard deviations."""
     values = task.problem.values
     seen = task.closed[:, None] & ~np.isnan(values)
@@ -75,8 +20,8 @@ def _misses(raw: np.ndarray, task: Task) -> np.ndarray:
 
 
 def _error(raw: np.ndarray, task: Task) -> float:
-    misses = _misses(raw, task)
-    return float(np.sqrt(np.mean(misses**2))) if np.isfinite(misses).all() else float("inf")
+    missed = misses(raw, task)
+    return float(np.sqrt(np.mean(missed**2))) if np.isfinite(missed).all() else float("inf")
 
 
 def judge_end(
@@ -94,7 +39,7 @@ def judge_end(
     """
     scaler = run.task.scalers[int(np.argmax(mine))]
     problem, closed, dim = run.task.problem, run.task.closed, data.dim
-    mean, spread = run.mean_path(mine, dim)
+    mean, spread = run.mean_path(mine)
     trusted = run.trusted(mine)
     values = scaler.forward(problem.values)
     held = run.task.held_out[..., :dim] & mine[:, None, None]

@@ -15,7 +15,6 @@ from ..fields import NeuralField
 from ..models.trajectory import RawField, ScaledField, SecondOrderField
 from .problem import Problem
 
-
 Auto = Literal["auto"]
 WIDTH = 32  # hidden units where nothing else is asked for
 
@@ -57,14 +56,21 @@ class Maker:
             state = scaler.extended(design.hidden)
             return RawField(user, state, problem.time, problem.input_scaler)
         inputs = 0 if problem.inputs is None else problem.inputs.shape[1]
-        dim = len(slope)
-        moved = problem.values.shape[1] if design.order == 2 else 0
-        net = NeuralField(
-            dim, key=np.random.default_rng([self.seed, member]), inputs=inputs, out=dim - moved,
-            width=WIDTH if design.width == "auto" else design.width, depth=design.depth,
-            activation=design.activation, time_dependent=design.time_dependent, last_scale=0.3,
-        )  # fmt: skip
-        return SecondOrderField(net, slope) if moved else ScaledField(net, slope)
+        random = np.random.default_rng([self.seed, member])
+        return network(design, slope, problem.values.shape[1], inputs, random)
+
+
+def network(
+    design: Design, slope: np.ndarray, observed: int, inputs: int, random: np.random.Generator
+) -> ScaledField | SecondOrderField:
+    """An untrained network in scaled units; `slope` (dim,) is the size of every derivative."""
+    positions = observed if design.order == 2 else 0
+    net = NeuralField(
+        len(slope), key=random, inputs=inputs, out=len(slope) - positions,
+        width=WIDTH if design.width == "auto" else design.width, depth=design.depth,
+        activation=design.activation, time_dependent=design.time_dependent, last_scale=0.3,
+    )  # fmt: skip
+    return SecondOrderField(net, slope) if positions else ScaledField(net, slope)
 
 
 def _moved(field: Callable, seed: int, member: int) -> Callable:

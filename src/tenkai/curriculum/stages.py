@@ -188,8 +188,8 @@ class _Stages:
         plan, out = self.plan, self.out
         started = clock.perf_counter()
         result: Fit = fit(
-            model, objective, cast(batch, plan.dtype), key=_key(plan.seed), members=self.task.members,
-            member_axes=axes, every=max(1, steps // 10), stage=plan.stage(stage), rule=rule,
+            model, objective, cast(batch, plan.dtype), key=_key(plan.seed),
+            members=self.task.members, member_axes=axes, every=max(1, steps // 10), stage=plan.stage(stage), rule=rule,
             steps=steps, checkpoint=self._folder(), log=plan.log, progress=plan.progress,
         )  # fmt: skip
         if result.status.kind == "interrupted":

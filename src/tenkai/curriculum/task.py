@@ -51,6 +51,17 @@ class Recipe:
     width: int | None = None
     hidden: int | None = None
 
+    def describe(self, hidden: int) -> str:
+        """In words, with the number of hidden state dimensions."""
+        parts = [f"weight decay {self.decay:g}"]
+        if self.jacobian:
+            parts.append(f"Jacobian penalty {self.jacobian:g}")
+        if self.width:
+            parts.append(f"{self.width} hidden units")
+        if hidden:
+            parts.append(f"{hidden} hidden state dimension{'s' * (hidden > 1)}")
+        return ", ".join(parts)
+
 
 @dataclass(frozen=True, eq=False)
 class Task:

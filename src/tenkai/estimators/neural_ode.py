@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from numbers import Real
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
@@ -13,7 +14,8 @@ from jaxtyping import Float
 
 from ..curriculum.check import discretisation
 from ..curriculum.learning import Learned, learn
-from ..curriculum.members import Design
+from ..curriculum.members import Auto, Design
+from ..curriculum.selection import MOST_HIDDEN
 from ..curriculum.task import Plan
 from ..data import Trajectories
 from ..errors import InputError
@@ -66,19 +68,20 @@ class NeuralODE(Estimator):
         self,
         *,
         members: int = 5,
-        width: int = 32,
+        width: int | Auto = "auto",
         depth: int = 2,
         activation: str = "tanh",
-        augment: int = 0,
+        augment: int | Auto = 0,
+        order: Literal[1, 2] = 1,
         y0: Any = None,
         time_dependent: bool = False,
         field: Callable | None = None,
-        positive: bool | Literal["auto"] = "auto",
+        positive: bool | Auto = "auto",
         held_out: float = 0.2,
         steps: int = 400,
         matching_steps: int = 1500,
-        decay: float = 1e-5,
-        jacobian: float = 0.0,
+        decay: float | Auto = "auto",
+        jacobian: float | Auto = "auto",
         method: Tableau = RK4,
         seed: int = 0,
         precision: Literal["float32", "float64"] = "float32",
@@ -88,6 +91,7 @@ class NeuralODE(Estimator):
         self.depth = depth
         self.activation = activation
         self.augment = augment
+        self.order = order
         self.y0 = y0
         self.time_dependent = time_dependent
         self.field = field
@@ -120,7 +124,7 @@ class NeuralODE(Estimator):
         """
         self._check()
         data = border.as_trajectories(x, t, u)
-        known = border.start_states(self.y0, data, data.dim + self.augment)
+        known = border.start_states(self.y0, data, data.dim + self._most_hidden(data))
         plan = Plan(
             matching_steps=self.matching_steps, shooting_steps=self.steps,
             tableau=self.method, seed=self.seed, dtype=np.dtype(self.precision),
@@ -140,30 +144,55 @@ class NeuralODE(Estimator):
         least = {"members": 1, "width": 1, "depth": 1, "augment": 0, "steps": 1}
         for name, least_value in (least | {"matching_steps": 1}).items():
             value = getattr(self, name)
+            if name in ("width", "augment") and value == "auto":
+                continue
             if not isinstance(value, int | np.integer) or value < least_value:
                 raise InputError(
                     name, expected=f"a whole number of at least {least_value}", got=repr(value),
                     do="change it",
                 )  # fmt: skip
+        for name in ("decay", "jacobian"):
+            value = getattr(self, name)
+            if value != "auto" and not (isinstance(value, Real) and 0 <= value < np.inf):
+                raise InputError(
+                    name, expected='a number of at least zero, or "auto"', got=repr(value),
+                    do='pass "auto"',
+                )  # fmt: skip
         if not 0 <= self.held_out < 0.9:
             raise InputError(
                 "held_out", expected="a share from 0 to 0.9", got=repr(self.held_out), do="pass 0.2"
             )
-        if self.positive not in (True, False, "auto") or self.precision not in _PRECISIONS:
+        for name, allowed in _ALLOWED.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    name, expected=" or ".join(map(repr, allowed)),
+                    got=repr(getattr(self, name)), do="pick one of these",
+                )  # fmt: skip
+        if self.order == 2 and self.field is not None:
             raise InputError(
-                "positive or precision", expected='True, False or "auto"; "float32" or "float64"',
-                got=f"{self.positive!r}, {self.precision!r}", do="pick one of these",
+                "order=2 with a field", expected="order=2 for a network alone",
+                got=type(self.field).__name__,
+                do="write the field for the state (x, v) and set augment to the number of x",
             )  # fmt: skip
 
-    def _design(self, data: Trajectories) -> Design:
-        field = self.field
-        if field is not None:
-            field = checked_field(field, data, data.dim + self.augment)
+    def _most_hidden(self, data: Trajectories) -> int:
+        """Hidden dimensions at most: velocities of a second-order system, then augmented ones."""
+        augment = MOST_HIDDEN if self.augment == "auto" else self.augment
+        return augment + (data.dim if self.order == 2 else 0)
+
+    def _as_design(self, hidden: int | Auto, field: Callable | None = None) -> Design:
+        """What is learned, with `hidden` state dimensions and the checked `field` of the user."""
         return Design(
-            self.members, self.width, self.depth, self.activation, self.augment,
-            self.time_dependent, field, self.positive, self.held_out,
-            decay=self.decay, jacobian=self.jacobian,
+            members=self.members, width=self.width, depth=self.depth, activation=self.activation,
+            hidden=hidden, order=self.order, time_dependent=self.time_dependent, field=field,
+            positive=self.positive, held_out=self.held_out, decay=self.decay,
+            jacobian=self.jacobian,
         )  # fmt: skip
+
+    def _design(self, data: Trajectories) -> Design:
+        most = self._most_hidden(data)
+        field = None if self.field is None else checked_field(self.field, data, data.dim + most)
+        return self._as_design("auto" if self.augment == "auto" else most, field)
 
     @contextlib.contextmanager
     def _arithmetic(self) -> Iterator[None]:
@@ -327,4 +356,8 @@ class NeuralODE(Estimator):
         save(self, path)
 
 
-_PRECISIONS = ("float32", "float64")
+_ALLOWED = {
+    "positive": (True, False, "auto"),
+    "precision": ("float32", "float64"),
+    "order": (1, 2),
+}

@@ -12,11 +12,11 @@ import jax
 import numpy as np
 
 from ..curriculum.intervals import Calibration
+from ..curriculum.members import network
 from ..data import Clock, Scaler, Series, TimeScaler, Trajectories
 from ..errors import InputError
-from ..fields import NeuralField
 from ..models.ensemble import Ensemble
-from ..models.trajectory import RawField, ScaledField
+from ..models.trajectory import RawField
 from ..records import Discretisation, Fit, Forecast, HeldOut, Status
 from ..storage import load_model, save_model, unflatten
 from ..unfold import TABLEAUX
@@ -69,7 +69,7 @@ def load(path: Path | str, *, field: Callable | None = None) -> NeuralODE:
     scaling = meta["scaling"]
     inputs = None if scaling["inputs"] is None else Scaler.from_dict(scaling["inputs"])
     state, time = Scaler.from_dict(scaling["state"]), TimeScaler.from_dict(scaling["time"])
-    template = _template(ode, data, state, time, inputs)
+    template = _template(ode, arrays["starts"].shape[-1], state, time, inputs)
     stored = {k.removeprefix("fields."): v for k, v in arrays.items() if k.startswith("fields.")}
     ensemble = Ensemble(
         unflatten(template, stored, f"file {path}"), arrays["starts"], arrays["trusted"],
@@ -86,26 +86,23 @@ def load(path: Path | str, *, field: Callable | None = None) -> NeuralODE:
     return ode
 
 
-def _template(ode: NeuralODE, data: Trajectories, state, time, inputs) -> Any:
-    """The shapes of the members' fields, without computing a weight."""
-    dim = data.dim + ode.augment
+def _template(
+    ode: NeuralODE, dim: int, state: Scaler, time: TimeScaler, inputs: Scaler | None
+) -> Any:
+    """The shapes of the members' fields, of `dim` state dimensions."""
+    hidden = dim - len(state.scale)
     if ode.field is not None:
-        wide = state.extended(ode.augment)
         user = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, float) else a, ode.field)
-        one = RawField(user, wide, time, inputs)
+        one = RawField(user, state.extended(hidden), time, inputs)
     else:
-        one = eqx.filter_eval_shape(lambda: ScaledField(
-            NeuralField(
-                dim, key=jax.random.key(0), inputs=0 if inputs is None else len(inputs.offset),
-                width=ode.width, depth=ode.depth, activation=ode.activation,
-                time_dependent=ode.time_dependent,
-            ),
-            jax.numpy.zeros(dim),
-        ))  # fmt: skip
+        width = 0 if inputs is None else len(inputs.offset)
+        nothing = np.random.default_rng(0)
+        one = network(ode._as_design(hidden), np.zeros(dim), len(state.scale), width, nothing)
 
     def lead(a: Any) -> Any:
-        shaped = hasattr(a, "shape") and hasattr(a, "dtype")
-        return jax.ShapeDtypeStruct((ode.members, *a.shape), a.dtype) if shaped else a
+        if not eqx.is_array_like(a):
+            return a
+        return jax.ShapeDtypeStruct((ode.members, *np.shape(a)), np.asarray(a).dtype)
 
     return jax.tree.map(lead, one)
 
