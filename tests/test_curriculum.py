@@ -119,7 +119,7 @@ def test_calibrated_intervals_cover_new_observations() -> None:
     held_out = np.zeros(paths.shape, bool)
     for m in range(5):
         held_out[m, m::5] = True
-    calibration, owner = calibrate(paths, values, held_out, np.ones(5, bool))
+    calibration, owner = calibrate(paths, values, held_out, ~held_out, np.ones(5, bool))
     half = calibration.half_width(paths.std(0), 0.9)
     new = truth + random.normal(size=truth.shape) * [0.1, 0.5]
     assert abs(np.mean(np.abs(new - paths.mean(0)) <= half) - 0.9) < 0.04
@@ -128,8 +128,30 @@ def test_calibrated_intervals_cover_new_observations() -> None:
     assert abs(inside / points - 0.9) < 0.02
 
 
+def test_latent_intervals_cover_the_path_and_are_narrower() -> None:
+    """Members are cubic regressions, each without its fold; the truth is a cubic."""
+    inside = narrower = 0.0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        t = np.linspace(-1, 1, 60)
+        truth = 1 + t - 2 * t**3
+        values = truth + 0.3 * random.normal(size=60)
+        held_out = np.zeros((5, 60, 1), bool)
+        paths = np.empty((5, 60, 1))
+        for m, left in enumerate(np.array_split(random.permutation(60), 5)):
+            held_out[m, left] = True
+            kept = np.setdiff1d(np.arange(60), left)
+            paths[m, :, 0] = np.polyval(np.polyfit(t[kept], values[kept], 3), t)
+        calibration, _ = calibrate(paths, values[:, None], held_out, ~held_out, np.ones(5, bool))
+        half = calibration.half_width(paths.std(0), 0.9, latent=True)
+        inside += np.mean(np.abs(truth[:, None] - paths.mean(0)) <= half) / 60
+        narrower += half.mean() / calibration.half_width(paths.std(0), 0.9).mean() / 60
+    assert 0.8 < inside < 0.98
+    assert narrower < 0.5
+
+
 def test_intervals_grow_with_the_horizon() -> None:
-    flat = Calibration(np.array([0.1]), np.ones(50), np.zeros(1), np.empty(0))
+    flat = Calibration(np.array([0.1]), np.ones(50), np.zeros(1), np.empty(0), np.ones(1))
     ahead = np.linspace(0.01, 1.0, 20)
     miss = (0.1 + ahead)[:, None] * np.random.default_rng(0).choice([-1, 1], (20, 1))
     grown = with_horizon(flat, miss, np.zeros((20, 1)), ahead)

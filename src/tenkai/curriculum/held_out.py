@@ -43,7 +43,8 @@ def judge_end(
     trusted = run.trusted(mine)
     values = scaler.forward(problem.values)
     held = run.task.held_out[..., :dim] & mine[:, None, None]
-    own, _ = calibrate(run.paths[..., :dim], values, held, trusted if trusted.any() else mine)
+    seen = run.task.train[..., :dim]
+    own, _ = calibrate(run.paths[..., :dim], values, held, seen, trusted if trusted.any() else mine)
     ahead = _ahead(problem, closed)
     half = own.half_width(spread, coverage, ahead)
     raw, low, high = (scaler.inverse(z) for z in (mean, mean - half, mean + half))
@@ -56,20 +57,20 @@ def judge_end(
             names = (data.names, one.id, data.time_name)
             forecasts.append(Forecast(time, mean_, low_, high_, coverage, *names))
             observed.append(one.x[end])
-    seen = ~np.isnan(problem.values) & closed[:, None]
-    inside = ((problem.values >= low) & (problem.values <= high))[seen]
+    there = ~np.isnan(problem.values) & closed[:, None]
+    inside = ((problem.values >= low) & (problem.values <= high))[there]
     held_out = HeldOut(
         forecasts=tuple(forecasts),
         observed=tuple(observed),
         error=_error(raw, run.task),
         naive={k: _error(v, run.task) for k, v in _naive(problem, closed).items()},
         inside=int(inside.sum()),
-        points=int(seen.sum()),
+        points=int(there.sum()),
         nominal=coverage,
     )
     if np.isfinite(mean).all():
         unit = scaler.scale / final.scale
-        miss = np.where(seen, mean - values, np.nan)[closed] * unit
+        miss = np.where(there, mean - values, np.nan)[closed] * unit
         calibration = with_horizon(calibration, miss, spread[closed] * unit, ahead[closed])
     return calibration, held_out
 

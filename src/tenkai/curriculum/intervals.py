@@ -20,23 +20,27 @@ class Calibration:
     """Noise per variable (dim,) in standardised units, the scores, and the growth ahead.
 
     The half width is ``q sqrt(spread^2 + noise^2 + min(growth ahead, 1)^2)``, `ahead` in scaled
-    time: errors grow with the horizon up to the spread of the data, where nothing is known.
+    time: errors grow with the horizon up to the spread of the data, where nothing is known. For
+    the path itself (latent), `misfit`, the path's own share of the noise, stands for the noise.
     """
 
     noise: Float[np.ndarray, " dim"]
     scores: Float[np.ndarray, " n"]
     growth: Float[np.ndarray, " dim"]
     ahead_scores: Float[np.ndarray, " m"]
+    misfit: Float[np.ndarray, " dim"]
 
     def half_width(
         self,
         spread: Float[np.ndarray, "time dim"],
         coverage: float,
         ahead: Float[np.ndarray, " time"] | None = None,
+        *,
+        latent: bool = False,
     ) -> Float[np.ndarray, "time dim"]:
         """Half width in standardised units; `ahead` is the time since the last observation."""
         q = quantile(self.scores, coverage)
-        width = np.sqrt(spread**2 + self.noise**2)
+        width = np.sqrt(spread**2 + (self.misfit if latent else self.noise) ** 2)
         if ahead is None:
             return q * width
         grown = np.minimum(self.growth * np.maximum(ahead, 0.0)[:, None], _MOST_GROWTH)
@@ -50,7 +54,8 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, lists: dict[str, list[float]]) -> Calibration:
-        """The calibration that `to_dict` wrote."""
+        """The calibration that `to_dict` wrote, now or before there was a `misfit`."""
+        lists = {"misfit": lists["noise"]} | lists
         return cls(**{k: np.asarray(v, float) for k, v in lists.items()})
 
 
@@ -69,27 +74,34 @@ def calibrate(
     paths: Float[np.ndarray, "members nodes dim"],
     values: Float[np.ndarray, "nodes dim"],
     held_out: np.ndarray,
+    seen: np.ndarray,
     trusted: np.ndarray,
 ) -> tuple[Calibration, np.ndarray]:
     """From the points that each trusted member did not see; also returns which scores are whose.
 
-    `held_out` is bool (members, nodes, dim). Where nobody held anything out (very short series),
-    the residuals of all points serve, and the intervals are the narrower for it.
+    `held_out` and `seen` are bool (members, nodes, dim). Where nobody held anything out (very short
+    series), the residuals of all points serve, and the intervals are the narrower for it.
     """
     spread = paths[trusted].std(0)
     judged = held_out & trusted[:, None, None]
     if not judged.any():
         judged = np.broadcast_to(~np.isnan(values), paths.shape) & trusted[:, None, None]
-    miss = np.where(judged, np.abs(paths - np.nan_to_num(values)), np.nan)
-    noise = np.empty(values.shape[1])
-    for j in range(len(noise)):
-        seen = miss[..., j][judged[..., j]]
-        noise[j] = max(np.sqrt(np.mean(seen**2)) if len(seen) else 0.0, _FLOOR)
+    miss = np.abs(paths - np.nan_to_num(values))
+    noise = np.maximum(_root_mean_square(miss, judged), _FLOOR)
+    # A path is drawn towards the points it saw as far as it strays from those it did not see.
+    inner = _root_mean_square(miss, seen & trusted[:, None, None])
+    misfit = np.sqrt(np.maximum(noise**2 - inner**2, 0.0) / 2)
     members, nodes, dims = np.nonzero(judged)
     scale = np.sqrt(spread[nodes, dims] ** 2 + noise[dims] ** 2)
     scores = miss[members, nodes, dims] / scale
     zero = np.zeros(len(noise))
-    return Calibration(noise, scores, zero, np.empty(0)), members
+    return Calibration(noise, scores, zero, np.empty(0), np.maximum(misfit, _FLOOR)), members
+
+
+def _root_mean_square(miss: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Per variable (dim,) over the members' and nodes' entries in `which`; zero where none."""
+    counts = which.sum((0, 1))
+    return np.sqrt((np.where(which, miss, 0.0) ** 2).sum((0, 1)) / np.maximum(counts, 1))
 
 
 def with_horizon(

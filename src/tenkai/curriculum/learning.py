@@ -49,8 +49,9 @@ def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> 
     values = scaler.forward(problem.values)
     shown = final.paths[..., : data.dim]
     calibration, owner = calibrate(
-        shown, values, final.task.held_out[..., : data.dim], _some(trusted)
-    )
+        shown, values, final.task.held_out[..., : data.dim], final.task.train[..., : data.dim],
+        _some(trusted),
+    )  # fmt: skip
     held = None
     if choice.judge is not None and choice.mine is not None:
         calibration, held = judge_end(

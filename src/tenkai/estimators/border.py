@@ -73,6 +73,15 @@ def check_coverage(coverage: float) -> float:
     return float(coverage)
 
 
+def check_kind(kind: str) -> bool:
+    """Whether the interval is for the path itself, "latent", not for a new observation."""
+    if kind not in ("observation", "latent"):
+        raise InputError(
+            "kind", expected='"observation" or "latent"', got=repr(kind), do="pick one of these"
+        )
+    return kind == "latent"
+
+
 def asked_times(t: Any, data: Trajectories) -> np.ndarray | None:
     """Float times of raw ones in any order; None where none were asked."""
     if t is None:

@@ -28,6 +28,8 @@ from .judgement import r_squared, status_of
 from .prediction import Predictor
 from .user_field import checked_field
 
+Kind = Literal["observation", "latent"]
+
 
 class NeuralODE(Estimator):
     """Learns ``dy/dt = f(y, u)`` from irregular, noisy, partly missing series.
@@ -215,19 +217,26 @@ class NeuralODE(Estimator):
         return Fit(self.model_, status, learned.history, sum(self.seconds_.values()), steps)
 
     def reconstruct(
-        self, t: Any = None, series: Any = None, coverage: float = 0.9
+        self,
+        t: Any = None,
+        series: Any = None,
+        coverage: float = 0.9,
+        *,
+        kind: Kind = "observation",
     ) -> Path | list[Path]:
         """The learned path through the training series: one solve out of the learned start state.
 
         `t` are raw times (default: the observed ones). The interval is for a new noisy
-        observation. One series gives a `Path`, several a list.
+        observation; with ``kind="latent"`` for the path itself. One series gives a `Path`, several
+        a list.
         """
         self._fitted()
+        latent = border.check_kind(kind)
         asked, coverage = border.asked_times(t, self.data_), border.check_coverage(coverage)
         with self._arithmetic():
             made = [
                 self.predictor_.reconstruct(
-                    i, self.data_[i].t if asked is None else asked, coverage
+                    i, self.data_[i].t if asked is None else asked, coverage, latent
                 )
                 for i in border.pick(self.data_, series)
             ]
@@ -241,14 +250,17 @@ class NeuralODE(Estimator):
         data: Any = None,
         inputs: Any = None,
         coverage: float = 0.9,
+        kind: Kind = "observation",
     ) -> Forecast | list[Forecast]:
         """What comes after the last observation, with intervals for new noisy observations.
 
         `horizon` is in units of the time column (a number, or "10D" for dates); `times` overrides
         it. `data` are other series, whose states (hidden ones too) are estimated from what was
         observed; `inputs` the known inputs at the forecast times, required where there are any.
+        With ``kind="latent"`` the interval is for the path instead of an observation.
         """
         self._fitted()
+        latent = border.check_kind(kind)
         coverage = border.check_coverage(coverage)
         with self._arithmetic():
             if data is None:
@@ -264,7 +276,7 @@ class NeuralODE(Estimator):
                     one, start = pairs[i]
                 at = border.future_times(one, known, horizon, times)
                 u = border.future_inputs(inputs, len(at), known, i)
-                made.append(self.predictor_.forecast(one, start, at, u, coverage))
+                made.append(self.predictor_.forecast(one, start, at, u, coverage, latent))
         return made[0] if len(made) == 1 else made
 
     def simulate(self, y0: Any, t: Any, u: Any = None) -> Path:

@@ -25,7 +25,9 @@ class Predictor:
     calibration: Calibration
     data: Trajectories
 
-    def reconstruct(self, which: int, at: np.ndarray, coverage: float) -> Path:
+    def reconstruct(
+        self, which: int, at: np.ndarray, coverage: float, latent: bool = False
+    ) -> Path:
         """The path of a trained series at float times, one solve out of its start state."""
         one = self.data[which]
         if len(at) and at.min() < one.t[0]:
@@ -41,7 +43,7 @@ class Predictor:
                 do="use forecast with inputs for later times",
             )  # fmt: skip
         z, nodes = self._solve(one, self.ensemble.starts[:, which], at, None)
-        mean, low, high = self._band(z, at - one.t[-1], coverage)
+        mean, low, high = self._band(z, at - one.t[-1], coverage, latent)
         steps = int(np.ceil(np.diff(self.ensemble.time.forward(nodes)) / self.ensemble.step).sum())
         return Path(
             time=self.data.clock.decode(at), values=mean, names=self.data.names, series=one.id,
@@ -50,11 +52,12 @@ class Predictor:
         )  # fmt: skip
 
     def forecast(
-        self, one: Series, start: np.ndarray, at: np.ndarray, u: np.ndarray | None, coverage: float
-    ) -> Forecast:
+        self, one: Series, start: np.ndarray, at: np.ndarray, u: np.ndarray | None,
+        coverage: float, latent: bool = False,
+    ) -> Forecast:  # fmt: skip
         """The continuation of a series at later float times, with known future inputs."""
         z, _ = self._solve(one, start, at, u)
-        mean, low, high = self._band(z, at - one.t[-1], coverage)
+        mean, low, high = self._band(z, at - one.t[-1], coverage, latent)
         return Forecast(
             self.data.clock.decode(at), mean, low, high, coverage, self.data.names, one.id,
             self.data.time_name,
@@ -95,11 +98,13 @@ class Predictor:
         z = self.ensemble.paths([nodes], start[:, None], inputs)[0]
         return z[:, np.searchsorted(nodes, at)], nodes
 
-    def _band(self, z: np.ndarray, ahead: np.ndarray, coverage: float) -> tuple[np.ndarray, ...]:
+    def _band(
+        self, z: np.ndarray, ahead: np.ndarray, coverage: float, latent: bool
+    ) -> tuple[np.ndarray, ...]:
         shown = z[self.ensemble.trusted][..., : self.ensemble.shown]
         mean, spread = shown.mean(0), shown.std(0)
         scaled = ahead / self.ensemble.time.scale
-        half = self.calibration.half_width(spread, coverage, scaled)
+        half = self.calibration.half_width(spread, coverage, scaled, latent=latent)
         inverse = self.ensemble.state.inverse
         return inverse(mean), inverse(mean - half), inverse(mean + half)
 
