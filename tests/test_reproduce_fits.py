@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 from tenkai import InputError, NeuralODE
-from tenkai.records import Forecast, Status
+from tenkai.data.toys import sample
+from tenkai.records import Backtest, Coverage, Forecast, Origin, Points, Status
 from tenkai.records import Path as Solved
 from tenkai.reproduce import Task, cascaded_tanks, interval_coverage, odebench, table
 
 TINY = {"members": 2, "steps": 20, "matching_steps": 50}
 
 
-def system(number: int = 1) -> dict[str, Any]:
+def system(number: int = 1, points: int = 512) -> dict[str, Any]:
     """Logistic growth from two states, as ODEBench writes it."""
-    t = np.linspace(0, 10, 512)
+    t = np.linspace(0, 10, points)
     paths = [9.0 / (1 + (9.0 / y0 - 1) * np.exp(-t)) for y0 in (1.0, 3.0)]
     solutions = [{"t": t.tolist(), "y": [p.tolist()]} for p in paths]
     return {"id": number, "solutions": [solutions]}
@@ -42,7 +43,7 @@ class Oracle:
     def simulate(self, y0: np.ndarray, t: np.ndarray) -> np.ndarray:
         return (9.0 / (1 + (9.0 / y0[0] - 1) * np.exp(-t)))[:, None]
 
-    def reconstruct(self, t: np.ndarray) -> Solved:
+    def reconstruct(self, t: np.ndarray, coverage: float = 0.9) -> Solved:
         y = self.simulate(np.ones(1), t)
         return Solved(t, y, lower=y - self.half, upper=y + self.half)
 
@@ -164,9 +165,9 @@ def test_odebench_needs_its_file(tmp_path: Path) -> None:
 
 
 def test_odebench_judges_a_real_fit() -> None:
-    found = odebench.one(system(), 0.05, 0, NeuralODE(**TINY))
+    found = odebench.one(system(points=180), 0.05, 0, NeuralODE(**TINY))
     assert not found.failed and found.status == "converged" and found.seconds > 0
-    assert found.r2 > 0.95 and found.end_points == 17
+    assert found.r2 > 0.95 and found.end_points == 6
     assert 0.7 < found.inside / found.points <= 1
 
 
@@ -226,21 +227,61 @@ def test_cascaded_tanks_and_its_picture(tmp_path: Path, monkeypatch: Any) -> Non
     gru = rows["free-run RMSE, samples 6…60: GRU"]
     _, test = cascaded_tanks.records(tmp_path)
     assert gru.published == 0.396 and 0 < gru.ours < test.y.std()
-    assert "of 55 points" in rows["coverage of the test record"].note
+    assert "of 55 observations" in rows["coverage of the test record"].note
     assert (tmp_path / "cascaded-tanks.png").stat().st_size > 10_000
 
 
 # --- interval coverage ---
 
 
-def test_binomial_interval_of_known_shares() -> None:
-    assert interval_coverage.clopper_pearson(9, 10) == pytest.approx((0.55498, 0.99747), abs=1e-5)
-    low, high = interval_coverage.clopper_pearson(0, 20)
-    assert low == 0 and high == pytest.approx(1 - 0.025 ** (1 / 20))
-    assert interval_coverage.clopper_pearson(20, 20) == pytest.approx((1 - high, 1))
+def record(name: str, miss: float, half: float) -> Backtest:
+    """Two origins, three points each: forecasts that miss by `miss` standard deviations."""
+    observed, sd = np.arange(6.0), np.full(6, 2.0)
+    ahead, zero = np.tile([1.0, 2.0, 3.0], 2), np.zeros(6)
+    naive = {"last value": observed + 3.0, "mean": observed + 1.0}
+    points = Points(
+        origin=np.repeat([0, 1], 3), series=np.full(6, "0"), seen=zero, since=zero, time=ahead,
+        ahead=ahead, variable=np.full(6, name), observed=observed, sd=sd, naive=naive,
+        naive_interval=(observed, observed),
+    )  # fmt: skip
+    mean, bad = observed + miss * sd, Status("not converged", "not converged", ok=False)
+    origins = (Origin((20,), Status("converged", "converged"), 1.0), Origin((23,), bad, 1.0))
+    return Backtest("model", points, mean, mean - half, mean + half, 0.9, origins)
+
+
+def test_interval_rows_by_system_and_pooled() -> None:
+    done = {"decay": record("y", 0.3, 1.0), "oscillator": record("v", 0.4, 0.5)}
+    rows = {r.quantity: r for r in interval_coverage.rows(done)}
+    assert rows["coverage, decay"].ours == 1 and rows["coverage, oscillator"].ours == 0
+    assert rows["coverage, all"].ours == 0.5 and "6 of 12" in rows["coverage, all"].note
+    assert rows["mean width, decay"].ours == 1 and rows["mean width, all"].ours == 0.75
+    assert rows["error, decay"].ours == pytest.approx(0.3)
+    assert rows["error, all"].ours == pytest.approx(np.sqrt((0.3**2 + 0.4**2) / 2))
+    assert rows["error, decay"].note.startswith("best naive (mean) 0.500; 1 of 2 fits")
 
 
 def test_pooled_coverage_counts_points_not_series() -> None:
-    row = interval_coverage.pooled("coverage", [(1, 1), (80, 99), (0, 0)])
-    assert row.ours == 0.81 and "81 of 100 points" in row.note
+    parts = [Coverage(1, 1, 0.9), Coverage(80, 99, 0.9), Coverage(0, 0, 0.9)]
+    row = interval_coverage.pooled("coverage", parts)
+    assert row.ours == 0.81 and row.note.startswith("81 of 100 observations")
     assert interval_coverage.pooled("coverage", []).ours is None
+
+
+def test_interval_coverage_asks_for_eight_points(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(interval_coverage, "ORIGINS", (32,))
+    monkeypatch.setattr(interval_coverage, "SYSTEMS", {"decay": (0.05, "additive")})
+    small = functools.partial(NeuralODE, **TINY, held_out=0.0)
+    monkeypatch.setattr(interval_coverage, "NeuralODE", small)
+    rows = {r.quantity: r for r in interval_coverage.run(Task(out=tmp_path))}
+    assert " of 8 observations" in rows["coverage, all"].note
+    assert 0 < rows["error, all"].ours < 1
+    lines = (tmp_path / "interval-coverage-decay.csv").read_text().splitlines()
+    assert len(lines) == 9
+    assert interval_coverage.run(Task(budget=1e-12)) == []
+
+
+def test_the_six_systems_are_toys_with_noise_from_5_to_10_per_cent() -> None:
+    assert len(interval_coverage.SYSTEMS) == 6
+    for name, (noise, kind) in interval_coverage.SYSTEMS.items():
+        data = sample(name, n=interval_coverage.POINTS, noise=noise, kind=kind)
+        assert len(data[0]) == 40 and 0.05 <= noise <= 0.1

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from ..data import Trajectories
 from ..errors import InputError
 from ..estimators import NeuralODE
-from ..records import Forecast
+from ..records import Coverage, Forecast
 from ..report.axes import band, dress, new_figure
 from ..report.palette import INK, LEARNED, QUIET
 from . import Row, Task
@@ -59,11 +59,12 @@ def run(task: Task = Task()) -> list[Row]:
         draw(test, forecast, task.out / "cascaded-tanks.png")
     rest = test.y[GIVEN:, None]
     inside = (rest >= forecast.lower) & (rest <= forecast.upper)
+    held = Coverage(int(inside.sum()), inside.size, forecast.coverage)
     error = rmse(forecast, test)
     what = f"free-run RMSE, samples {GIVEN + 1}…{len(test.y)}"
     return [
         *(Row(f"{what}: {name}", value, error, unit="V") for name, value in PUBLISHED.items()),
-        pooled("coverage of the test record", [(int(inside.sum()), inside.size)]),
+        pooled("coverage of the test record", [held]),
         Row("R² of one solve, training record", None, ode.score(), note=str(ode.fit_.status)),
         Row("time of the fit", None, seconds, unit="s"),
     ]

@@ -27,7 +27,7 @@ from jaxtyping import Float
 
 from ..errors import InputError
 from ..estimators import NeuralODE
-from ..records import HeldOut, Status
+from ..records import Coverage, Status
 from . import Row, Task
 from .interval_coverage import pooled
 
@@ -35,6 +35,7 @@ FILE = "odebench_odd.json"
 SUCCESS = 0.9
 POOR = 0.5
 NOISE = 0.05
+COVERAGE = 0.9
 SEEDS = (0, 1, 2)
 WARNINGS = ("worse than", "discrete map")  # of a note that says: do not trust this fit blindly
 # R² > .9 from the second initial state: a plain prototype of the stages, all 63 systems.
@@ -120,8 +121,7 @@ def record_of(system: dict[str, Any], noise: float = 0.0, seed: int = 0) -> Reco
     """
     first, second = system["solutions"][0]
     every, path = np.asarray(first["t"]), np.asarray(first["y"]).T
-    t, clean = every[::3], path[::3]
-    seen, x = t, clean
+    seen, x = t, clean = every[::3], path[::3]
     between, unseen = every[1::3], path[1::3]
     if noise:
         random = np.random.default_rng(seed)
@@ -152,21 +152,17 @@ def one(
         found.seconds = time.perf_counter() - begun
         found.status, found.flag = ode.fit_.status.kind, flag(ode.fit_.status)
         found.r2 = r2(ode.reconstruct(record.time), record.truth)
-        path = ode.reconstruct(record.between)
+        path = ode.reconstruct(record.between, coverage=COVERAGE)
         inside = (record.unseen >= path.lower) & (record.unseen <= path.upper)
         found.inside, found.points = int(inside.sum()), inside.size
-        if ode.held_out_ is not None:
-            _judge_end(found, ode.held_out_)
+        if (held := ode.held_out_) is not None:
+            found.end_error, found.end_naive = held.error, held.best_naive[1]
+            found.end_inside, found.end_points = held.inside, held.points
+            found.end_r2 = r2(held.forecasts[0].mean, held.observed[0])
         _judge_other(found, ode, record)
     except Exception as error:  # what must not happen is counted, not hidden
         found.failed, found.note = True, f"{type(error).__name__}: {error}"
     return found
-
-
-def _judge_end(found: One, held: HeldOut) -> None:
-    found.end_error, found.end_naive = held.error, held.best_naive[1]
-    found.end_inside, found.end_points = held.inside, held.points
-    found.end_r2 = r2(held.forecasts[0].mean, held.observed[0])
 
 
 def _judge_other(found: One, ode: NeuralODE, record: Record) -> None:
@@ -235,7 +231,7 @@ def _rates(name: str, group: Sequence[One]) -> list[Row]:
         Row(f"recovered, {name}", None, _recovered(group), unit=f"of {len(group)}", note=note),
         Row(f"median R², {name}", None, float(np.median([o.r2 for o in group]))),
         Row(f"generalised, {name}", published, _generalised(group), unit="%", note=second),
-        pooled(f"coverage, {name}", [(o.inside, o.points) for o in group]),
+        pooled(f"coverage, {name}", map(_inside, group)),
     ]
 
 
@@ -250,23 +246,24 @@ def _averages(groups: Sequence[Sequence[One]]) -> list[Row]:
     return [
         Row("recovered, noisy", None, mean, sd, n, unit, f"{note}; {PEERS['noisy']}"),
         Row("generalised, noisy", published, second, sd2, n, "%", note),
-        pooled("coverage, noisy", [(o.inside, o.points) for g in groups for o in g]),
+        pooled("coverage, noisy", [_inside(o) for g in groups for o in g]),
     ]
 
 
 def _pooled(name: str, group: Sequence[One]) -> list[Row]:
     """The held-out ends, poor fits and how many of them say so, exceptions, seconds."""
     ends = [o for o in group if o.end_points]
+    seen = [Coverage(o.end_inside, o.end_points, COVERAGE) for o in ends]
     failed = [f"{o.id}/{o.seed} ({o.note})" for o in group if o.failed]
     seconds = [o.seconds for o in group if not np.isnan(o.seconds)] or [np.nan]
-    scale = "in units of the whole series' variance"
     own = "in units of the end's own variance, which is mere noise where a system rests"
     return [
-        pooled(f"coverage of held-out ends, {name}", [(o.end_inside, o.end_points) for o in group]),
+        pooled(f"coverage of held-out ends, {name}", seen),
         _flagged(f"paths with R² < .5 flagged, {name}", [o for o in group if not o.r2 >= POOR]),
         _flagged(
             f"ends with R² < .5 flagged, {name}",
-            [o for o in ends if not 1 - o.end_error**2 >= POOR], scale,
+            [o for o in ends if not 1 - o.end_error**2 >= POOR],
+            "in units of the whole series' variance",
         ),
         _flagged(
             f"the same, stricter, {name}", [o for o in ends if not o.end_r2 >= POOR], own
@@ -289,6 +286,10 @@ def _flagged(name: str, poor: Sequence[One], note: str = "against the clean path
     silent = ", ".join(f"{o.id}/{o.seed}" for o in poor if not o.flag) or "none"
     note += f"; {sum(o.flag != 'note' for o in said)} by the status; silent (id/seed): {silent}"
     return Row(name, None, float(len(said)), unit=f"of {len(poor)}", note=note)
+
+
+def _inside(o: One) -> Coverage:
+    return Coverage(o.inside, o.points, COVERAGE)
 
 
 def _recovered(group: Sequence[One]) -> float:
