@@ -298,3 +298,24 @@ def test_a_refined_grid_is_an_event_told_once(tmp_path: Path, monkeypatch) -> No
     assert told == ["grid refined to 4 steps where there was 1"]
     assert (tmp_path / "h.jsonl").read_text().count("grid refined") == 1
     assert ode.predictor_.ensemble.step < 1 / 80 / 3
+
+
+def test_a_warm_start_goes_on_with_more_data() -> None:
+    whole = tk.toys.sample("van_der_pol", n=60, noise=0.03, seed=0)[0]
+    ode = tk.NeuralODE(members=2, steps=150, matching_steps=600, width=16, decay=1e-5, jacobian=0.0)
+    ode.fit(whole.x[:20], t=whole.t[:20])
+    scaling, before = ode.predictor_.ensemble.state, ode.forecast(times=whole.t[20:])
+    ode.fit(whole.x, t=whole.t, warm_start=True)
+    assert ode.predictor_.ensemble.state is scaling
+    assert list(ode.seconds_) == ["whole series"]
+    assert ode.score() > 0.97
+    missed = np.sqrt(np.mean((before.mean - whole.x[20:]) ** 2))
+    now = np.asarray(ode.reconstruct(whole.t[20:]))
+    assert np.sqrt(np.mean((now - whole.x[20:]) ** 2)) < missed
+    assert any("warm start" in note for note in ode.fit_.status.notes)
+
+
+def test_a_warm_start_needs_an_earlier_fit_of_the_same_variables() -> None:
+    data = tk.toys.sample("van_der_pol", n=20, seed=0)
+    with pytest.raises(Exception, match="fit"):
+        tk.NeuralODE().fit(data, warm_start=True)

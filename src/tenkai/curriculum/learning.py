@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +16,11 @@ from .held_out import judge_end
 from .intervals import Calibration, calibrate, cross_coverage
 from .members import Design
 from .problem import Problem
-from .runs import Candidate, run
+from .runs import Candidate, Run, run
 from .selection import select
-from .task import Plan, Trained
+from .stages import Begun
+from .states import start_states
+from .task import Plan, Recipe, Task, Trained
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,52 +41,98 @@ def learn(data: Trajectories, known: np.ndarray, design: Design, plan: Plan) -> 
     """Train on `data`; `known` (series, dim) are given start states in raw units, NaN = learn."""
     problem = Problem.of(data)
     choice = select(problem, data, known, design, plan)
-    scaler, notes = Scaler.fit(problem.values, choice.positive), list(choice.notes)
+    scaler = Scaler.fit(problem.values, choice.positive)
     none = np.zeros(len(problem.tau), bool)
     everything = replace(design, hidden=choice.hidden)
     final = run(
         problem, [Candidate(scaler, choice.recipe)] * design.members, none,
         known[:, : data.dim + choice.hidden], everything, plan, refine=choice.refine,
     )  # fmt: skip
-    trusted = final.trusted()
-    values = scaler.forward(problem.values)
-    shown = final.paths[..., : data.dim]
-    calibration, owner = calibrate(
-        shown, values, final.task.held_out[..., : data.dim], final.task.train[..., : data.dim],
-        _some(trusted),
-    )  # fmt: skip
+    calibration, owner = _calibrated(final)
     held = None
     if choice.judge is not None and choice.mine is not None:
         calibration, held = judge_end(
             choice.judge, choice.mine, scaler, calibration, data, design.coverage
         )
-    inside, points = cross_coverage(calibration.scores, owner, design.coverage)
-    first = [s.start for s in problem.spans]
-    models = final.trained.models
-    assert models is not None
-    starts = np.asarray(models.states)
+    coverage = _coverage(calibration, owner, design.coverage)
+    return _learned(final, calibration, held, coverage, choice.notes, choice.runs)
+
+
+def learn_more(
+    data: Trajectories,
+    known: np.ndarray,
+    design: Design,
+    plan: Plan,
+    ensemble: Ensemble,
+    calibration: Calibration,
+) -> Learned:
+    """Go on with a trained ensemble on other data, in its own scaling: whole series only.
+
+    What the first training knew about the horizon stays in the calibration; nothing is chosen anew.
+    """
+    problem = Problem.of(data, time=ensemble.time, inputs=ensemble.inputs)
+    none = np.zeros(len(problem.tau), bool)
+    hidden = ensemble.dim - ensemble.shown
+    recipe = Recipe(*(0.0 if x == "auto" else x for x in (design.decay, design.jacobian)))
+    given = np.full((len(problem.spans), ensemble.dim), np.nan)
+    given[:, : ensemble.shown] = ensemble.state.forward(known[:, : ensemble.shown])
+    given[:, ensemble.shown :] = known[:, ensemble.shown : ensemble.dim]
+    final = run(
+        problem, [Candidate(ensemble.state, recipe)] * ensemble.members, none,
+        known[:, : ensemble.dim], replace(design, hidden=hidden), plan,
+        begun=Begun(ensemble.fields, start_states(ensemble, problem, given)),
+    )  # fmt: skip
+    inner, owner = _calibrated(final)
+    widened = replace(inner, growth=calibration.growth, ahead_scores=calibration.ahead_scores)
+    note = "warm start: scaling, choices and the horizon's growth are those of the earlier fit"
+    coverage = _coverage(widened, owner, design.coverage)
+    return _learned(final, widened, None, coverage, (note,), ())
+
+
+def _calibrated(final: Run) -> tuple[Calibration, np.ndarray]:
+    task, shown = final.task, slice(0, final.task.shown)
+    observed = (task.train | task.held_out).any(0)[:, shown]
+    values = np.where(observed, task.values[0, :, shown], np.nan)
+    held_out, seen = task.held_out[..., shown], task.train[..., shown]
+    return calibrate(final.paths[..., shown], values, held_out, seen, _some(final.trusted()))
+
+
+def _coverage(calibration: Calibration, owner: np.ndarray, nominal: float) -> dict | None:
+    inside, points = cross_coverage(calibration.scores, owner, nominal)
+    return {"inside": inside, "points": points, "nominal": nominal} if points else None
+
+
+def _learned(
+    final: Run,
+    calibration: Calibration,
+    held: HeldOut | None,
+    coverage: dict[str, Any] | None,
+    notes: Sequence[str],
+    earlier: Sequence[Run],
+) -> Learned:
+    trusted, trained, problem = final.trusted(), final.trained, final.task.problem
+    assert trained.models is not None
     ensemble = Ensemble(
-        fields=models.field,
-        starts=starts[:, first],
+        fields=trained.models.field,
+        starts=np.asarray(trained.models.states)[:, [s.start for s in problem.spans]],
         trusted=_some(trusted),
-        state=scaler,
+        state=final.task.scalers[0],
         time=problem.time,
         inputs=problem.input_scaler,
         held=problem.held,
-        step=_longest_step(final.solves.grid(final.trained.refine)),
-        tableau=plan.tableau,
+        step=_longest_step(final.solves.grid(trained.refine)),
+        tableau=final.solves.plan.tableau,
         size=final.solves.size,
     )
+    runs = [*earlier, final]
+    said = [*notes, *(n for r in runs for n in r.trained.notes)]
     if not trusted.all():
-        notes.append(
+        said.append(
             f"{int((~trusted).sum())} of {len(trusted)} members left out of the mean: "
             "their error is far above the best one's"
         )
-    runs = [*choice.runs, final]
     return Learned(
-        ensemble, calibration, final.trained, held,
-        {"inside": inside, "points": points, "nominal": design.coverage} if points else None,
-        (*notes, *(n for r in runs for n in r.trained.notes)),
+        ensemble, calibration, trained, held, coverage, tuple(dict.fromkeys(said)),
         [h for r in runs for h in r.trained.history],
         {k: v for r in runs for k, v in r.trained.seconds.items()},
     )  # fmt: skip

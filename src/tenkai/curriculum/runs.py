@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import PyTree
 
 from ..data import Scaler
 from .members import Design, Maker
 from .problem import Problem, folds
 from .solves import Solves
-from .stages import train
+from .stages import Begun, train
 from .task import Plan, Recipe, Task, Trained
 
 _TRUST = 4.0  # members whose error exceeds this many times the best are not averaged
@@ -60,12 +59,12 @@ def run(
     plan: Plan,
     *,
     refine: int = 1,
-    trained: PyTree = None,
+    begun: Begun | None = None,
 ) -> Run:
     """Train one member per candidate on what is not `closed` (nodes,)."""
     task = _task(problem, candidates, closed, known, design.hidden, plan.seed)
     maker = Maker(design, problem, plan.seed)
-    out = train(task, maker, plan, refine=refine, trained=trained)
+    out = train(task, maker, plan, refine=refine, begun=begun)
     assert out.models is not None
     solves = Solves(task, plan)
     return Run(task, out, solves, solves(out.models, out.refine))

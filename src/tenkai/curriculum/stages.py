@@ -48,38 +48,46 @@ def _rule(rate: float, steps: int) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), adam)
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """Trained members to go on from: fields, and start states (members, series, dim)."""
+
+    fields: PyTree
+    starts: np.ndarray
+
+
 def train(
     task: Task,
     make_field: Callable[[int, Scaler, np.ndarray], PyTree],
     plan: Plan,
     *,
     refine: int = 1,
-    trained: PyTree = None,
+    begun: Begun | None = None,
 ) -> Trained:
     """Run the stages. `make_field(member, scaler, slope)` builds one member's field.
 
-    `refine` is the grid's first refinement; `trained` are fields with a leading member axis that
-    training goes on from: the stages that find the basin are skipped.
+    `refine` is the grid's first refinement. Where training has `begun`, the stages that find the
+    basin are skipped.
     """
     out = Trained(np.full(task.members, np.inf), refine)
     stages = _Stages(out, task, plan, Solves(task, plan))
     smoothed = _smooth(task)
     scale = np.stack([np.sqrt(np.mean(s.slope**2, axis=0)) + 1e-6 for s in smoothed])
     regularisers = penalties(task, smoothed, plan.seed)
-    fields = trained
-    if fields is None:
-        made = [
-            make_field(i, s, c)
-            for i, (s, c) in enumerate(zip(task.scalers, scale * task.alive, strict=True))
-        ]
+    states = np.where(task.alive[:, None], np.stack([s.states for s in smoothed]), 0.0)
+    if begun is None:
+        scales = zip(task.scalers, scale * task.alive, strict=True)
+        made = [make_field(i, s, c) for i, (s, c) in enumerate(scales)]
         fields = _stack([narrowed(f, r.width) for f, r in zip(made, task.recipes, strict=True)])
         fields = stages.match(cast(fields, plan.dtype), smoothed, scale, regularisers)
-    states = np.where(task.alive[:, None], np.stack([s.states for s in smoothed]), 0.0)
+    else:
+        fields = begun.fields
+        states[:, [s.start for s in task.problem.spans]] = begun.starts
     free = np.isnan(task.known) & task.alive[:, None]
     states = np.where(np.isnan(task.known), states, task.known)
     nodes = stages.solves.size.nodes
     model = TrajectoryModel(fields, cast(padded(states, nodes), plan.dtype), padded(free, nodes))
-    stages.shoot(model, regularisers, smoothed, whole_only=trained is not None)
+    stages.shoot(model, regularisers, smoothed, whole_only=begun is not None)
     return out
 
 
@@ -189,8 +197,8 @@ class _Stages:
         started = clock.perf_counter()
         result: Fit = fit(
             model, objective, cast(batch, plan.dtype), key=_key(plan.seed),
-            members=self.task.members, member_axes=axes, every=max(1, steps // 10), stage=plan.stage(stage), rule=rule,
-            steps=steps, checkpoint=self._folder(), log=plan.log, progress=plan.progress,
+            members=self.task.members, member_axes=axes, every=max(1, steps // 10),
+            stage=plan.stage(stage), rule=rule, steps=steps, checkpoint=self._folder(), log=plan.log, progress=plan.progress,
         )  # fmt: skip
         if result.status.kind == "interrupted":
             raise KeyboardInterrupt  # without checkpoints there is nothing to go on from

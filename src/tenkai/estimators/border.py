@@ -110,8 +110,18 @@ def pick(data: Trajectories, series: Any) -> list[int]:
 
 
 def future_times(one: Series, data: Trajectories, horizon: Any, times: Any) -> np.ndarray:
-    """Float times to forecast: the given ones, or steps of the usual gap up to the horizon."""
+    """Float times to forecast: the given ones, or steps of the usual gap up to the horizon.
+
+    `times` hold for every series, or are a dictionary by series id.
+    """
     last = float(one.t[-1])
+    if isinstance(times, dict):
+        if one.id not in times:
+            raise InputError(
+                "times", expected=f"times of series {one.id!r}", got=", ".join(map(repr, times)),
+                do="add them",
+            )  # fmt: skip
+        times = times[one.id]
     if times is not None:
         at = np.atleast_1d(np.asarray(data.clock.encode(times), float))
         if not len(at) or not np.isfinite(at).all() or (np.diff(at) <= 0).any() or at[0] <= last:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..curriculum.check import discretisation
-from ..curriculum.learning import Learned, learn
+from ..curriculum.learning import Learned, learn, learn_more
 from ..curriculum.members import Auto, Design
 from ..curriculum.selection import MOST_HIDDEN
 from ..curriculum.task import Plan
@@ -113,12 +113,15 @@ class NeuralODE(Estimator):
         t: Any = None,
         u: Any = None,
         *,
+        warm_start: bool = False,
         checkpoint: FilePath | str | None = None,
         log: FilePath | str | None = None,
         progress: bool | None = None,
     ) -> NeuralODE:
         """Learn from `Trajectories`, a table (`t` names its time column) or arrays ``x, t, u``.
 
+        With `warm_start` training goes on from the members of the earlier fit, in its scaling and
+        with its choices: for more data of the same variables, at a tenth of the price.
         With a `checkpoint` folder an interrupted fit, called again, resumes with the same bits;
         `log` is a history.jsonl; `progress` a bar (None: on a terminal or in a notebook).
 
@@ -134,12 +137,25 @@ class NeuralODE(Estimator):
             log=FilePath(log) if log else None, progress=progress,
         )  # fmt: skip
         with self._arithmetic():
-            design = self._design(data)
-            learned = learn(data, known, design, plan)
-            self._keep(data, learned)
+            learned = self._learned(data, known, plan, warm_start)
+            self._keep(data, learned, warm_start)
             self.discretisation_ = discretisation(learned.ensemble, data)
             self.fit_ = self._record(learned)
         return self
+
+    def _learned(
+        self, data: Trajectories, known: np.ndarray, plan: Plan, warm_start: bool
+    ) -> Learned:
+        if not warm_start:
+            return learn(data, known, self._design(data), plan)
+        self._fitted()
+        data = border.match_columns(data, self.data_)
+        before = self.predictor_
+        for one in data:
+            border.check_states(one.x, data, before.ensemble.state.positive)
+        hidden = before.ensemble.dim - before.ensemble.shown
+        design = self._as_design(hidden, self.field)
+        return learn_more(data, known, design, plan, before.ensemble, before.calibration)
 
     def _check(self) -> None:
         check_activation(self.activation)
@@ -203,11 +219,13 @@ class NeuralODE(Estimator):
         with wide, np.errstate(over="ignore", invalid="ignore"):
             yield
 
-    def _keep(self, data: Trajectories, learned: Learned) -> None:
+    def _keep(self, data: Trajectories, learned: Learned, warm_start: bool) -> None:
         self.data_, self.names_ = data, data.names
         self.predictor_ = Predictor(learned.ensemble, learned.calibration, data)
         self.model_ = learned.ensemble.fields
-        self.held_out_, self.coverage_ = learned.held_out, learned.coverage
+        self.coverage_ = learned.coverage
+        if not warm_start:  # nothing is held out then: the earlier end goes on judging
+            self.held_out_ = learned.held_out
         self.seconds_ = learned.seconds
 
     def _record(self, learned: Learned) -> Fit:
@@ -254,9 +272,10 @@ class NeuralODE(Estimator):
     ) -> Forecast | list[Forecast]:
         """What comes after the last observation, with intervals for new noisy observations.
 
-        `horizon` is in units of the time column (a number, or "10D" for dates); `times` overrides
-        it. `data` are other series, whose states (hidden ones too) are estimated from what was
-        observed; `inputs` the known inputs at the forecast times, required where there are any.
+        `horizon` is in units of the time column (a number, or "10D" for dates); `times` (for all
+        series, or a dictionary by id) overrides it. `data` are other series, whose states (hidden
+        ones too) are estimated from what was observed; `inputs` the known inputs at the forecast
+        times, required where there are any.
         With ``kind="latent"`` the interval is for the path instead of an observation.
         """
         self._fitted()
