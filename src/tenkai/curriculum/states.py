@@ -15,9 +15,9 @@ from ..models.ensemble import PAD, Ensemble, cast
 from ..models.grid import Size, pack, substeps
 from ..models.trajectory import TrajectoryModel
 from ..unfold import Tableau
+from .least_squares import Normal, levenberg_marquardt
 from .problem import Problem, Smoother
 
-_ITERATIONS = 25
 _PRIOR = 1e-3  # weight of the first guess: it decides only what the observations leave open
 
 
@@ -45,14 +45,14 @@ def start_states(
         guess[:, : ensemble.shown] = smoothed.states[span.start, : ensemble.shown]
         guess = np.where(np.isnan(known[i]), guess, known[i])
         dtype = jax.tree.leaves(ensemble.fields)[0].dtype
-        run = _levenberg_marquardt(ensemble.members, ensemble.tableau)
+        run = _start(ensemble.members, ensemble.tableau)
         arguments = cast((grid, values, guess, np.isnan(known[i])), dtype)
         out[:, i] = np.asarray(run(ensemble.fields, *arguments))
     return np.where(np.isnan(known), out, known)
 
 
 @functools.cache
-def _levenberg_marquardt(members: int, tableau: Tableau):
+def _start(members: int, tableau: Tableau):
     """Compiled: every member's start state for one series."""
 
     def one(field, grid, values, guess, free):
@@ -63,26 +63,14 @@ def _levenberg_marquardt(members: int, tableau: Tableau):
             model = TrajectoryModel(field, states, jnp.ones_like(seen))
             path = model.arrivals(grid, grid.first, tableau=tableau, members=members)
             miss = jnp.where(seen, path - jnp.where(seen, values, 0.0), 0.0)
-            return jnp.concatenate([miss.ravel(), _PRIOR**0.5 * (start - guess)])
+            r = jnp.concatenate([miss.ravel(), _PRIOR**0.5 * (start - guess)])
+            return r, r
 
-        def improve(_, carry):
-            start, damping, cost = carry
-            r, jacobian = residuals(start), jax.jacfwd(residuals)(start)
-            jacobian = jnp.where(free, jacobian, 0.0)
-            normal, slope = jacobian.T @ jacobian, jacobian.T @ r
-            eye = jnp.eye(len(start), dtype=start.dtype)
-            lift = damping * jnp.diag(jnp.diag(normal)) + 1e-6 * eye
-            move = jnp.where(free, -jnp.linalg.solve(normal + lift, slope), 0.0)
-            there = jnp.sum(residuals(start + move) ** 2)
-            better = there < cost  # False for NaN: a path that blows up is refused
-            start = jnp.where(better, start + move, start)
-            damping = jnp.where(better, damping / 4, damping * 4)
-            return start, damping, jnp.where(better, there, cost)
+        def normal(start):
+            jacobian, r = jax.jacfwd(residuals, has_aux=True)(start)
+            return Normal(r @ r, jacobian.T @ r, jacobian.T @ jacobian)
 
-        first = jnp.sum(residuals(guess) ** 2)
-        first = jnp.where(jnp.isfinite(first), first, jnp.inf)
-        begun = (guess, jnp.asarray(1e-2, guess.dtype), first)
-        return jax.lax.fori_loop(0, _ITERATIONS, improve, begun)[0]
+        return levenberg_marquardt(normal, guess, free)[0]
 
     axes = (eqx.if_array(0), None, None, 0, None)
     return eqx.filter_jit(eqx.filter_vmap(one, in_axes=axes))
