@@ -91,7 +91,6 @@ def test_the_held_out_end_does_not_reach_the_smoother() -> None:
     closed = ends(problem, 0.2)
     changed = np.where(closed[:, None], 100.0 * np.cos(problem.tau)[:, None], problem.values)
     a, b = (Smoother(problem, x, closed) for x in (problem.values, changed))
-    assert a.kernels == b.kernels
     use = ~np.isnan(problem.values) & ~closed[:, None]
     np.testing.assert_array_equal(a(use).slope, b(use).slope)
 
