@@ -111,10 +111,13 @@ def test_a_refused_second_state_is_a_miss_but_no_exception() -> None:
 
 
 def test_flags() -> None:
-    assert odebench.flag(Status("diverged", "not finite", ok=False)) == "diverged"
-    worse = Status("converged", "converged", notes=("the forecast is worse than the mean",))
-    assert odebench.flag(worse) == "note"
-    assert odebench.flag(Status("converged", "converged", notes=("this is an ODE",))) == ""
+    flag = interval_coverage.flag
+    assert flag(Status("diverged", "not finite", ok=False)) == "diverged"
+    assert flag(Status("poor forecast", "converged, but")) == "poor forecast"
+    assert (
+        flag(Status("converged", "converged", notes=("the path moves: a discrete map",))) == "note"
+    )
+    assert flag(Status("converged", "converged", notes=("this is an ODE",))) == ""
 
 
 def test_rows_count_what_the_fits_showed() -> None:
@@ -131,7 +134,8 @@ def test_rows_count_what_the_fits_showed() -> None:
     assert rows["coverage, noisy"].ours == 0.9 and "72 of 80" in rows["coverage, noisy"].note
     assert rows["coverage of held-out ends, noisy"].ours == 0.8
     ends = rows["ends with R² < .5 flagged, noisy"]
-    assert (ends.ours, ends.unit) == (1, "of 2") and ends.note.endswith("1/1")
+    assert (ends.ours, ends.unit) == (1, "of 2")
+    assert ends.note.endswith("flagged: note 1; silent (id/seed): 1/1")
     assert rows["the same, stricter, noisy"].unit == "of 3"
     assert rows["time, noisy"].ours == 5 and rows["time, noisy"].note == "longest 6.0 s"
     assert "not recovered: 2 (0.40)" in table(list(rows.values()))

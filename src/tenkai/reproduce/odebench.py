@@ -17,6 +17,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,9 +28,9 @@ from jaxtyping import Float
 
 from ..errors import InputError
 from ..estimators import NeuralODE
-from ..records import Coverage, Status
+from ..records import Coverage
 from . import Row, Task
-from .interval_coverage import pooled
+from .interval_coverage import flag, pooled
 
 FILE = "odebench_odd.json"
 SUCCESS = 0.9
@@ -37,7 +38,6 @@ POOR = 0.5
 NOISE = 0.05
 COVERAGE = 0.9
 SEEDS = (0, 1, 2)
-WARNINGS = ("worse than", "discrete map")  # of a note that says: do not trust this fit blindly
 # R² > .9 from the second initial state: a plain prototype of the stages, all 63 systems.
 GENERALISED = {"clean": 40.0, "noisy": 13.0}
 # Success rates as published or measured for others; their conditions are not exactly these.
@@ -67,7 +67,7 @@ class Record:
 
 @dataclass
 class One:
-    """What one fit showed: a row of odebench.csv. ``flag`` is empty where the status is content."""
+    """What one fit showed: a row of odebench.csv. ``flag`` is empty if the status is content."""
 
     id: int
     condition: str
@@ -153,6 +153,7 @@ def one(
         found.status, found.flag = ode.fit_.status.kind, flag(ode.fit_.status)
         found.r2 = r2(ode.reconstruct(record.time), record.truth)
         path = ode.reconstruct(record.between, coverage=COVERAGE)
+        assert not isinstance(path, list)  # one series gives one path
         inside = (record.unseen >= path.lower) & (record.unseen <= path.upper)
         found.inside, found.points = int(inside.sum()), inside.size
         if (held := ode.held_out_) is not None:
@@ -179,13 +180,6 @@ def r2(path: Any, truth: Float[np.ndarray, "time dim"]) -> float:
     y = np.where(np.isfinite(y), y, np.inf)
     total = np.maximum(((truth - truth.mean(0)) ** 2).sum(0), 1e-300)
     return float(np.mean(1 - ((y - truth) ** 2).sum(0) / total))
-
-
-def flag(status: Status) -> str:
-    """Its kind where a status is not ok, "note" where a note warns, else nothing."""
-    if not status.ok:
-        return status.kind
-    return "note" if any(w in note for note in status.notes for w in WARNINGS) else ""
 
 
 @contextlib.contextmanager
@@ -284,7 +278,8 @@ def _flagged(name: str, poor: Sequence[One], note: str = "against the clean path
     """How many of the poor fits say so, and the names of those that do not."""
     said = [o for o in poor if o.flag]
     silent = ", ".join(f"{o.id}/{o.seed}" for o in poor if not o.flag) or "none"
-    note += f"; {sum(o.flag != 'note' for o in said)} by the status; silent (id/seed): {silent}"
+    kinds = ", ".join(f"{k} {n}" for k, n in Counter(o.flag for o in said).items()) or "none"
+    note += f"; flagged: {kinds}; silent (id/seed): {silent}"
     return Row(name, None, float(len(said)), unit=f"of {len(poor)}", note=note)
 
 
