@@ -33,12 +33,17 @@ _HOME = {
     # models
     "NeuralODE": "estimators",
     "load": "estimators",
+    # how good they are
+    "backtest": "judging",
+    "compare": "judging",
     # records and errors
     "InputError": "errors",
     "Path": "records",
     "Forecast": "records",
     "Fit": "records",
     "Status": "records",
+    "Backtest": "records",
+    "Comparison": "records",
 }
 __all__ = ["__version__", *_HOME]
 

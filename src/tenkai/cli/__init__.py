@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from ..errors import InputError
+from . import judging as judging  # adds its command
 from .commands import app
 
 DONE, BUG, BAD_INPUT, NOT_GOOD, INTERRUPTED = 0, 1, 2, 3, 130

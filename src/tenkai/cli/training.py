@@ -86,7 +86,7 @@ def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> in
     if not resume:
         run.refuse_to_replace(overwrite=overwrite)
     data = _read(request)
-    config = request.config(request.devices or _cores())
+    config = request.config(request.devices or cores())
     if resume:
         run.check_same(config)
         ended = run.read().get("status")
@@ -156,7 +156,7 @@ def write_table(records: list[Any], out: Any) -> None:
     table.to_csv(out, index=False)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     usable = getattr(os, "sched_getaffinity", None)
     return min(len(usable(0)) if usable else os.cpu_count() or 1, _MOST_DEVICES)

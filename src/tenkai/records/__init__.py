@@ -3,6 +3,16 @@
 Arrays are NumPy, times and values are in the units of the user's data.
 """
 
-from .core import Discretisation, Fit, Forecast, HeldOut, Path, Status, Work
-
-__all__ = ["Discretisation", "Fit", "Forecast", "HeldOut", "Path", "Status", "Work"]
+from .backtest import Backtest as Backtest
+from .backtest import Origin as Origin
+from .comparison import Comparison as Comparison
+from .core import Discretisation as Discretisation
+from .core import Fit as Fit
+from .core import Forecast as Forecast
+from .core import HeldOut as HeldOut
+from .core import Path as Path
+from .core import Status as Status
+from .core import Work as Work
+from .scores import Coverage as Coverage
+from .scores import Difference as Difference
+from .scores import Points as Points

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import backtest as backtest  # registers the pictures of backtests and comparisons
 from . import panels as panels  # registers the picture of a whole estimator
 from .axes import plot
 from .page import html

@@ -20,7 +20,7 @@ FILE = "lynx_hare.csv"
 
 def run(task: Task = Task()) -> list[Row]:
     """R² per species, the held-out error beside the naive forecasts, and the intervals."""
-    data = read_trajectories(_file(task.data), time="Year")
+    data = read_trajectories(data_file(task.data), time="Year")
     ode = NeuralODE().fit(data)
     path, x = np.asarray(ode.reconstruct()), data[0].x
     score = 1 - ((path - x) ** 2).sum(0) / ((x - x.mean(0)) ** 2).sum(0)
@@ -36,7 +36,8 @@ def run(task: Task = Task()) -> list[Row]:
     return rows
 
 
-def _file(data: Path | None) -> Path:
+def data_file(data: Path | None) -> Path:
+    """The table in `data`, its folder lynx_hare, or ./examples; `InputError` where it is not."""
     here = [Path("examples")] if data is None else [data, data / "lynx_hare"]
     for folder in here:
         if (folder / FILE).is_file():

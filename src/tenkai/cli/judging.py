@@ -1,0 +1,192 @@
+"""`tenkai backtest`: how good a model forecasts, from rolling origins."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .commands import Coverage, Horizon, NoCache, app, listed
+
+if TYPE_CHECKING:
+    from ..records import Backtest
+
+
+@app.command()
+def backtest(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Directory. [default: runs/<DATA>-backtest]")
+    ] = None,
+    model: Annotated[str, typer.Option(help="What to learn.")] = "neural-ode",
+    time: Annotated[str | None, typer.Option(help="Column of times (numbers or dates).")] = None,
+    series: Annotated[str | None, typer.Option(help="Column that tells series apart.")] = None,
+    targets: Annotated[str | None, typer.Option(help="Columns to learn: a,b,c.")] = None,
+    inputs: Annotated[str | None, typer.Option(help="Columns of known inputs: a,b.")] = None,
+    static: Annotated[str | None, typer.Option(help="Columns constant in a series: a,b.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Long table: column of names.")] = None,
+    value: Annotated[str | None, typer.Option(help="Long table: column of numbers.")] = None,
+    origins: Annotated[
+        str, typer.Option(help='How many, or numbers of observations: "12,14,16" or "12-19".')
+    ] = "8",
+    horizon: Horizon = None,
+    coverage: Coverage = 0.9,
+    positive: Annotated[
+        str | None, typer.Option(metavar="auto|yes|no", help="Learn on a log scale.")
+    ] = None,
+    augment: Annotated[int | None, typer.Option(help="Hidden dimensions of the state.")] = None,
+    members: Annotated[int | None, typer.Option(help="Networks in the ensemble.")] = None,
+    width: Annotated[int | None, typer.Option(help="Units in each hidden layer.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps of each stage.")] = None,
+    matching_steps: Annotated[int | None, typer.Option(help="Those of the first stage.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    devices: Annotated[int | None, typer.Option(help="CPU devices. [default: all cores]")] = None,
+    no_cache: NoCache = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an old backtest.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+) -> int:
+    """Fit a model to beginnings of DATA and compare its forecasts with what came after."""
+    from .training import Request
+
+    request = Request(
+        data=data,
+        out=out or Path("runs") / f"{data.stem}-backtest",
+        model=model,
+        roles={
+            "time": time, "series": series, "targets": listed(targets), "inputs": listed(inputs),
+            "static": listed(static), "variable": variable, "value": value,
+        },
+        options={
+            "positive": positive, "augment": augment, "members": members, "width": width,
+            "steps": steps, "matching_steps": matching_steps, "seed": seed,
+        },
+        horizon=horizon, coverage=coverage, devices=devices, cache=not no_cache,
+    )  # fmt: skip
+    return judge(request, parse_origins(origins), overwrite=overwrite, quiet=quiet)
+
+
+def parse_origins(text: str) -> int | list[int]:
+    """A count "8", numbers of observations "12,14,16", or a range of these "12-19"."""
+    try:
+        if "," in text:
+            return [int(part) for part in text.split(",") if part.strip()]
+        if "-" in text.strip("-"):
+            first, last = map(int, text.split("-"))
+            if first <= last:
+                return list(range(first, last + 1))
+        elif int(text) > 0:
+            return int(text)
+    except ValueError:
+        pass
+    raise InputError(
+        "--origins", expected="a count, or numbers of observations", got=repr(text),
+        do='pass 8, "12,14,16" or "12-19"',
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a backtest writes."""
+
+    path: Path
+
+    @property
+    def table(self) -> Path:
+        """Every forecast beside what was observed; marks the folder as a backtest's."""
+        return self.path / "backtest.csv"
+
+    @property
+    def errors(self) -> Path:
+        """Errors by horizon."""
+        return self.path / "errors.csv"
+
+    @property
+    def summary(self) -> Path:
+        """The printed lines."""
+        return self.path / "summary.txt"
+
+    @property
+    def picture(self) -> Path:
+        """Errors by horizon and the forecasts."""
+        return self.path / "backtest.png"
+
+    def make(self, *, overwrite: bool) -> bool:
+        """The directory, there and free or one to be overwritten; whether it was made now."""
+        what = f"output {str(self.path)!r}"
+        there = self.path.exists()
+        if there and (not self.path.is_dir() or any(self.path.iterdir())):
+            ours = self.table.exists()
+            if not (ours and overwrite):
+                got = "a backtest" if ours else "something else"
+                raise InputError(
+                    what, expected="a new directory", got=f"{got} that is there already",
+                    do="choose another --out" + (", or pass --overwrite" if ours else ""),
+                )  # fmt: skip
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                what, expected="a directory that can be made", got=error.strerror or str(error),
+                do="choose another --out",
+            ) from None  # fmt: skip
+        return not there
+
+    def write(self, found: Backtest) -> None:
+        """All files; years in them stay years."""
+        frame = found.to_frame()
+        for name in ("since", found.points.time_name):
+            values = frame[name].to_numpy()
+            if values.dtype.kind == "f" and (values % 1 == 0).all():
+                frame[name] = values.astype("int64")
+        self.summary.write_text(f"{found}\n", encoding="utf-8")
+        found.errors().to_csv(self.errors)
+        found.plot().flat[0].figure.savefig(self.picture, dpi=150)
+        frame.to_csv(self.table, index=False)
+
+
+def judge(request: Any, origins: int | list[int], *, overwrite: bool, quiet: bool) -> int:
+    """Run the command; the exit code is 0, 3 (a fit is flagged) or 130 (stopped, saved)."""
+    from ..data import read_trajectories
+
+    request.check()
+    data = read_trajectories(request.data, **request.roles)
+    if request.horizon is not None:
+        data.clock.horizon(request.horizon)
+    folder = Folder(request.out)
+    made = folder.make(overwrite=overwrite)
+    try:
+        found = _run(request, data, origins, quiet)
+        folder.write(found)
+    finally:
+        if made and not any(folder.path.iterdir()):
+            folder.path.rmdir()
+    if not quiet:
+        print(found, f"Table, errors and picture: {folder.path}", sep="\n", flush=True)
+    if found.stopped:
+        print("tenkai: stopped; what was finished is saved", file=sys.stderr)
+        return 130
+    if found.failed:
+        print(f"tenkai: {len(found.failed)} fits are flagged", file=sys.stderr)
+    return 3 if found.failed else 0
+
+
+def _run(request: Any, data: Any, origins: int | list[int], quiet: bool) -> Backtest:
+    """After the input has been found good: JAX, the fits."""
+    from ..devices import configure
+    from .training import MODELS, cores
+
+    configure(devices=request.devices or cores(), cache=request.cache)
+    from .. import estimators
+    from ..judging import backtest as run
+
+    model = getattr(estimators, MODELS[request.model])(**request.estimator_options)
+    return run(
+        model, data, origins=origins, horizon=request.horizon, coverage=request.coverage,
+        progress=not quiet,
+    )  # fmt: skip
