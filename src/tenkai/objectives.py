@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .fields import Linear, together
+from .models.equation import Residual
 from .models.trajectory import TrajectoryModel
 from .unfold import RK4, Tableau
 
@@ -101,11 +102,20 @@ def jacobian_size(field: Callable, probe: Probe) -> Float[Array, ""]:
         return jnp.mean(jnp.sum(jax.jacfwd(lambda y: field(t, y, u))(z) ** 2, axis=0))
 
     return jnp.mean(jax.vmap(size)(probe.t, probe.z, probe.u))
+def network_size(field: Residual, probe: Probe) -> Float[Array, ""]:
+    """``mean |network / slope|^2`` on the data: it explains only what the equation cannot."""
+    size = jnp.mean(jax.vmap(field.network.net)(probe.t, probe.z, probe.u) ** 2, axis=-1)
+    return jnp.sum(probe.on_data * size) / jnp.sum(probe.on_data)
+
+
 
 
 def penalty(field: Callable, p: Penalties) -> Float[Array, ""]:
     """The regularisers of a field, each times its weight."""
-    return p.decay * weight_decay(field) + p.jacobian * jacobian_size(field, p.probe)
+    total = p.decay * weight_decay(field) + p.jacobian * jacobian_size(field, p.probe)
+    if isinstance(field, Residual):
+        total = total + p.residual * network_size(field, p.probe)
+    return total
 
 
 @functools.cache

@@ -73,7 +73,8 @@ def learn_more(
     problem = Problem.of(data, time=ensemble.time, inputs=ensemble.inputs)
     none = np.zeros(len(problem.tau), bool)
     hidden = ensemble.dim - ensemble.shown
-    recipe = Recipe(*(0.0 if x == "auto" else x for x in (design.decay, design.jacobian)))
+    weights = (0.0 if x == "auto" else x for x in (design.decay, design.jacobian))
+    recipe = Recipe(*weights, residual=design.residual)
     given = np.full((len(problem.spans), ensemble.dim), np.nan)
     given[:, : ensemble.shown] = ensemble.state.forward(known[:, : ensemble.shown])
     given[:, ensemble.shown :] = known[:, ensemble.shown : ensemble.dim]

@@ -84,5 +84,5 @@ def penalties(task: Task, smoothed: Sequence[Smoothed], seed: int) -> Penalties:
     u = smoothed[0].u
     on_data = (np.arange(len(at)) < _PROBES).astype(float)
     probe = Probe(smoothed[0].t[at], states, None if u is None else u[at], on_data)
-    weights = np.array([[r.decay, r.jacobian, 0.0] for r in task.recipes])
+    weights = np.array([[r.decay, r.jacobian, r.residual] for r in task.recipes])
     return Penalties(*weights.T, probe)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import Scaler
+from ..models.equation import relative
 from .members import Design, Maker
+from .parameters import estimate, settle
 from .problem import Problem, folds
 from .solves import Solves
 from .stages import Begun, train
@@ -64,10 +66,15 @@ def run(
     """Train one member per candidate on what is not `closed` (nodes,)."""
     task = _task(problem, candidates, closed, known, design.hidden, plan.seed)
     maker = Maker(design, problem, plan.seed)
+    if begun is not None:
+        begun = Begun(relative(begun.fields, task.members), begun.starts)
     out = train(task, maker, plan, refine=refine, begun=begun)
     assert out.models is not None
     solves = Solves(task, plan)
-    return Run(task, out, solves, solves(out.models, out.refine))
+    fit = settle(out, task, solves)
+    made = Run(task, out, solves, solves(out.models, out.refine))
+    out.estimates = estimate(made, fit)
+    return made
 
 
 def _task(

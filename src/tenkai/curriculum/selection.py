@@ -49,7 +49,8 @@ def select(
     choices = log_choices(problem, data, known, design)
     hidden = _least_hidden(design, data.dim) if design.hidden == "auto" else design.hidden
     decay = _DECAY if design.decay == "auto" else design.decay
-    default = Recipe(decay, 0.0 if design.jacobian == "auto" else design.jacobian)
+    jacobian = 0.0 if design.jacobian == "auto" else design.jacobian
+    default = Recipe(decay, jacobian, residual=design.residual)
     closed = ends(problem, design.held_out)
     if not closed.any():
         return Choice(choices[0], default, hidden)

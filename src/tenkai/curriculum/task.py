@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..models.trajectory import TrajectoryModel
 from ..records import Fit
 from ..unfold import RK4, Tableau
 from .problem import Problem
+
+if TYPE_CHECKING:
+    from .parameters import Estimates
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,14 @@ class Recipe:
     """What members may differ in; chosen on spans that they did not see, never on their loss.
 
     `width` is the number of hidden units in use and `hidden` that of the hidden state dimensions
-    (None: all there are); `decay` and `jacobian` are weights of the regularisers.
+    (None: all there are); `decay`, `jacobian` and `residual` are weights of the regularisers.
     """
 
     decay: float = 1e-5
     jacobian: float = 0.0
     width: int | None = None
     hidden: int | None = None
+    residual: float = 0.0
 
     def describe(self, hidden: int) -> str:
         """In words, with the number of hidden state dimensions."""
@@ -109,3 +113,4 @@ class Trained:
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     fits: list[Fit] = field(default_factory=list)
+    estimates: Estimates | None = None
