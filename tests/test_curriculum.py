@@ -13,37 +13,7 @@ from tenkai.curriculum.intervals import (
     with_horizon,
 )
 from tenkai.curriculum.problem import Problem, Smoother, ends, folds, windows
-from tenkai.curriculum.smoother import smooth
 from tenkai.data import Trajectories
-
-
-def wave(n: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(seed)
-    t = np.sort(random.uniform(0, 1, n))
-    return t, np.sin(8 * t) + noise * random.normal(size=n)
-
-
-def test_smoother_finds_value_slope_and_noise() -> None:
-    t, x = wave(150, 0.1)
-    at = np.linspace(t[0], t[-1], 60)
-    got = smooth(t, x, at)
-    assert np.sqrt(np.mean((got.value - np.sin(8 * at)) ** 2)) < 0.05
-    assert np.sqrt(np.mean((got.slope - 8 * np.cos(8 * at))[5:-5] ** 2)) < 0.1 * 8
-    assert 0.08 < got.noise < 0.12
-
-
-def test_smoother_interpolates_clean_points_and_widens_in_gaps() -> None:
-    t, x = wave(80, 0.0)
-    assert np.abs(smooth(t, x, t).value - x).max() < 1e-2
-    gap = (t < 0.4) | (t > 0.6)
-    inside = smooth(t[gap], x[gap], np.array([0.1, 0.5]))
-    assert inside.value_sd[1] > 3 * inside.value_sd[0]
-
-
-def test_long_series_are_smoothed_in_blocks() -> None:
-    t, x = wave(1300, 0.1)
-    got = smooth(t, x, t)
-    assert np.sqrt(np.mean((got.value - np.sin(8 * t)) ** 2)) < 0.03
 
 
 def two_series() -> Problem:
