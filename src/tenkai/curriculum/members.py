@@ -18,6 +18,7 @@ from .problem import Problem
 
 Auto = Literal["auto"]
 WIDTH = 32  # hidden units where nothing else is asked for
+RESIDUAL = 0.1  # weight of the squared network beside an equation where nothing else is asked for
 
 
 @dataclass(frozen=True)

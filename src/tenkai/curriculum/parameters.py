@@ -21,7 +21,7 @@ from .task import Task, Trained
 if TYPE_CHECKING:
     from .runs import Run
 
-COVERAGE = 0.9
+COVERAGE = 0.9  # of the intervals in the table
 _MOST_UNKNOWNS = 400  # with the start states of all series: J^T J is dense
 _SINGULAR = 1e-12  # eigenvalue of J^T J with a unit diagonal that is zero in double precision
 _INVOLVED = 1e-3  # share of a parameter in a direction that nothing determines

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from ..curriculum.check import discretisation
 from ..curriculum.learning import Learned, learn, learn_more
-from ..curriculum.members import Auto, Design
+from ..curriculum.members import RESIDUAL, Auto, Design
 from ..curriculum.selection import MOST_HIDDEN
 from ..curriculum.task import Plan
 from ..data import Trajectories
@@ -26,7 +26,7 @@ from . import border
 from .base import Estimator
 from .judgement import r_squared, status_of
 from .prediction import Predictor
-from .user_field import checked_field
+from .user_field import about, check_residual, checked_field, share_table, table
 
 Kind = Literal["observation", "latent"]
 
@@ -48,6 +48,8 @@ class NeuralODE(Estimator):
             ``(dim,)`` for all series or one row per series.
         time_dependent: let the field read the time.
         field: ``f(t, y, u) -> dy/dt`` in raw units, an Equinox module with parameters to learn.
+        residual: a network beside the `field`, for what the equation lacks; a number is the weight
+            of its squared size in the loss.
         positive: log scale for positive quantities; "auto" decides on a held-out end.
         held_out: share of each series' end that first judges the method and is then learned too.
         steps: optimiser steps of each shooting stage; `matching_steps` those of the first stage.
@@ -55,7 +57,9 @@ class NeuralODE(Estimator):
         seed, precision: of everything random, and of the arithmetic.
 
     After `fit`: `fit_` (status, history), `model_` (the field, arrays with a leading member axis),
-    `data_`, `held_out_`, `coverage_`, `discretisation_`, `seconds_`.
+    `data_`, `held_out_`, `coverage_`, `discretisation_`, `seconds_`; with a `field`, `parameters_`
+    (a table of its numbers with 90 % intervals), with `residual`, `residual_share_` (the network's
+    share of the field along the data, per variable).
 
     Source: Chen et al. 2018 (neural ODEs); Bock 1983 (multiple shooting); Varah 1982 (matching).
 
@@ -78,6 +82,7 @@ class NeuralODE(Estimator):
         y0: Any = None,
         time_dependent: bool = False,
         field: Callable | None = None,
+        residual: bool | float = False,
         positive: bool | Auto = "auto",
         held_out: float = 0.2,
         steps: int = 400,
@@ -97,6 +102,7 @@ class NeuralODE(Estimator):
         self.y0 = y0
         self.time_dependent = time_dependent
         self.field = field
+        self.residual = residual
         self.positive = positive
         self.held_out = held_out
         self.steps = steps
@@ -186,6 +192,7 @@ class NeuralODE(Estimator):
                     name, expected=" or ".join(map(repr, allowed)),
                     got=repr(getattr(self, name)), do="pick one of these",
                 )  # fmt: skip
+        check_residual(self.residual, self.field)
         if self.order == 2 and self.field is not None:
             raise InputError(
                 "order=2 with a field", expected="order=2 for a network alone",
@@ -205,6 +212,7 @@ class NeuralODE(Estimator):
             hidden=hidden, order=self.order, time_dependent=self.time_dependent, field=field,
             positive=self.positive, held_out=self.held_out, decay=self.decay,
             jacobian=self.jacobian,
+            residual=RESIDUAL if self.residual is True else float(self.residual),
         )  # fmt: skip
 
     def _design(self, data: Trajectories) -> Design:
@@ -227,10 +235,13 @@ class NeuralODE(Estimator):
         if not warm_start:  # nothing is held out then: the earlier end goes on judging
             self.held_out_ = learned.held_out
         self.seconds_ = learned.seconds
+        estimates = learned.trained.estimates
+        self.parameters_, self.residual_share_ = table(estimates), share_table(estimates, data)
 
     def _record(self, learned: Learned) -> Fit:
         score = float(np.mean(self._score_trained()))
-        status = status_of(self, score, (*self.data_.notes, *learned.notes))
+        notes = (*self.data_.notes, *learned.notes, *about(learned.trained.estimates, self.data_))
+        status = status_of(self, score, notes)
         steps = sum(f.steps for f in learned.trained.fits)
         return Fit(self.model_, status, learned.history, sum(self.seconds_.values()), steps)
 

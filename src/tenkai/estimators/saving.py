@@ -16,12 +16,14 @@ from ..curriculum.members import network
 from ..data import Clock, Scaler, Series, TimeScaler, Trajectories
 from ..errors import InputError
 from ..models.ensemble import Ensemble
+from ..models.equation import Residual
 from ..models.trajectory import RawField
 from ..records import Discretisation, Fit, Forecast, HeldOut, Status
 from ..storage import load_model, save_model, unflatten
 from ..unfold import TABLEAUX
 from .neural_ode import NeuralODE
 from .prediction import Predictor
+from .user_field import frame
 
 
 def save(ode: NeuralODE, path: Path | str) -> None:
@@ -32,6 +34,9 @@ def save(ode: NeuralODE, path: Path | str) -> None:
         "series": [_arrays(s) for s in data],
         "held_out": _held_arrays(ode.held_out_),
     }  # fmt: skip
+    table = ode.parameters_
+    if table is not None:
+        arrays["parameters"] = table.to_numpy(float)
     arguments = ode.get_params() | {"field": None, "y0": _plain(ode.y0), "method": ode.method.name}
     save_model(
         path, arrays, class_name="NeuralODE", arguments=arguments, names=data.names,
@@ -45,6 +50,8 @@ def save(ode: NeuralODE, path: Path | str) -> None:
              "seconds": ode.fit_.seconds, "steps": ode.fit_.steps, "stages": ode.seconds_},
         held_out=_held_words(ode.held_out_), coverage=ode.coverage_,
         discretisation=dataclasses.asdict(ode.discretisation_),
+        parameters=None if table is None else list(table.index),
+        residual_share=ode.residual_share_,
     )  # fmt: skip
 
 
@@ -79,6 +86,9 @@ def load(path: Path | str, *, field: Callable | None = None) -> NeuralODE:
     ode.predictor_ = Predictor(ensemble, Calibration.from_dict(meta["calibration"]), data)
     ode.held_out_, ode.coverage_ = _held_out(arrays, meta, data), meta["coverage"]
     ode.discretisation_ = Discretisation(**meta["discretisation"])
+    named = meta.get("parameters")
+    ode.parameters_ = None if named is None else frame(named, arrays["parameters"])
+    ode.residual_share_ = meta.get("residual_share")
     fit = meta["fit"]
     status = Status(**(fit["status"] | {"notes": tuple(fit["status"]["notes"])}))
     ode.fit_ = Fit(ode.model_, status, fit["history"], fit["seconds"], fit["steps"])
@@ -94,10 +104,11 @@ def _template(
     if ode.field is not None:
         user = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, float) else a, ode.field)
         one = RawField(user, state.extended(hidden), time, inputs)
-    else:
-        width = 0 if inputs is None else len(inputs.offset)
+    if ode.field is None or ode.residual:
+        width, positions = 0 if inputs is None else len(inputs.offset), len(state.scale)
         nothing = np.random.default_rng(0)
-        one = network(ode._as_design(hidden), np.zeros(dim), len(state.scale), width, nothing)
+        net = network(ode._as_design(hidden), np.zeros(dim), positions, width, nothing)
+        one = Residual(one, net) if ode.residual else net
 
     def lead(a: Any) -> Any:
         if not eqx.is_array_like(a):

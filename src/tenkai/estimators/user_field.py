@@ -1,17 +1,24 @@
-"""A user's field, tried once before an hour of training depends on it."""
+"""A user's field: tried once before an hour of training depends on it, then its numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..curriculum.parameters import Estimates
 from ..data import Trajectories
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COLUMNS = ("value", "standard_error", "lower", "upper")
 
 
 def checked_field(field: Callable, data: Trajectories, dim: int) -> Any:
@@ -39,3 +46,49 @@ def checked_field(field: Callable, data: Trajectories, dim: int) -> Any:
             "field", expected=f"dy/dt of shape ({dim},)", got=f"shape {shape}", do="mend the field"
         )
     return field
+
+
+def check_residual(residual: Any, field: Callable | None) -> None:
+    """`InputError` unless there is a field that a network can stand beside, and a weight."""
+    if not isinstance(residual, bool | Real) or not 0 <= residual < np.inf:
+        raise InputError(
+            "residual", expected="True, False or the weight of the network's squared size",
+            got=repr(residual), do="pass True",
+        )  # fmt: skip
+    if residual and field is None:
+        raise InputError(
+            "residual", expected="a field that the network stands beside", got="field=None",
+            do="pass field=, or leave residual out",
+        )  # fmt: skip
+
+
+def table(estimates: Estimates | None) -> pd.DataFrame | None:
+    """The numbers of an equation as a table: value, standard error, interval."""
+    if estimates is None:
+        return None
+    return frame(estimates.names, np.stack([getattr(estimates, c) for c in _COLUMNS], 1))
+
+
+def frame(names: Sequence[str], numbers: np.ndarray) -> pd.DataFrame:
+    """Rows (n, 4) with their names."""
+    import pandas as pd
+
+    return pd.DataFrame(numbers, pd.Index(names, name="parameter"), list(_COLUMNS))
+
+
+def share_table(estimates: Estimates | None, data: Trajectories) -> dict[str, float] | None:
+    """The network's share of the field per variable; None where no network stands beside one."""
+    if estimates is None or estimates.network is None:
+        return None
+    return {n: float(s) for n, s in zip(data.names, estimates.network, strict=True)}
+
+
+def about(estimates: Estimates | None, data: Trajectories) -> tuple[str, ...]:
+    """What the status says about an equation's numbers and the network beside it."""
+    if estimates is None:
+        return ()
+    share = share_table(estimates, data)
+    if share is None:
+        return estimates.notes
+    told = ", ".join(f"{s:.1%} of {n}" for n, s in share.items())
+    return (*estimates.notes, f"share of the network in the field along the data: {told}")
