@@ -72,16 +72,14 @@ class Slopes(NamedTuple):
 class Segments(NamedTuple):
     """Observations at the nodes of a grid, and where the path starts anew.
 
-    `weight` counts the points that train, `judged` those that judge; `continuity` weighs the
-    jumps between shooting windows. Fields are arrays, or in the axes of a `vmap` over members 0
-    and None.
+    `weight` counts the points that train; `continuity` weighs the jumps between shooting windows.
+    Fields are arrays, or in the axes of a `vmap` over members 0 and None.
     """
 
     grid: Any  # Grid
     reset: Any  # (nodes,) bool
     values: Any  # (nodes, dim)
     weight: Any  # (nodes, dim)
-    judged: Any  # (nodes, dim)
     continuity: Any  # ()
     penalties: Any  # Penalties
 
@@ -102,12 +100,12 @@ def jacobian_size(field: Callable, probe: Probe) -> Float[Array, ""]:
         return jnp.mean(jnp.sum(jax.jacfwd(lambda y: field(t, y, u))(z) ** 2, axis=0))
 
     return jnp.mean(jax.vmap(size)(probe.t, probe.z, probe.u))
+
+
 def network_size(field: Residual, probe: Probe) -> Float[Array, ""]:
     """``mean |network / slope|^2`` on the data: it explains only what the equation cannot."""
     size = jnp.mean(jax.vmap(field.network.net)(probe.t, probe.z, probe.u) ** 2, axis=-1)
     return jnp.sum(probe.on_data * size) / jnp.sum(probe.on_data)
-
-
 
 
 def penalty(field: Callable, p: Penalties) -> Float[Array, ""]:

@@ -14,11 +14,17 @@ from .task import Plan, Task
 _POINTS = 128  # the points of gradient matching come in multiples of this
 _PROBES = 32  # states on the data where the regularisers look, and as many in and around it
 _BEYOND = 1.5  # times the range of the data
+_NOISE_RANGE = (0.2, 20.0)  # of a point's noise over the usual one, within which it is weighed
 _FLOOR = 1e-2  # squared slope error, in squared typical slopes, that no smoother undercuts
 
 _PENALTY_AXES = Penalties(0, 0, 0, Probe(None, 0, None, None))
 SLOPE_AXES = Slopes(None, 0, 0, 0, 0, None, _PENALTY_AXES)
-SEGMENT_AXES = Segments(None, None, 0, 0, 0, None, _PENALTY_AXES)
+SEGMENT_AXES = Segments(None, None, 0, 0, None, _PENALTY_AXES)
+
+
+def typical(slope: np.ndarray) -> np.ndarray:
+    """The typical size (dim,) of slopes (points, dim)."""
+    return np.sqrt(np.mean(slope**2, axis=0)) + 1e-6
 
 
 def slopes(task: Task, smoothed: Sequence[Smoothed], scale: np.ndarray, p: Penalties) -> Slopes:
@@ -43,15 +49,29 @@ def slopes(task: Task, smoothed: Sequence[Smoothed], scale: np.ndarray, p: Penal
     )
 
 
-def segments(task: Task, grid: Grid, p: Penalties, plan: Plan) -> Segments:
+def precision(points: np.ndarray, noise_sd: np.ndarray) -> np.ndarray:
+    """Weights (members, nodes, dim) of the `points`: one over the variance of their noise.
+
+    Their mean per variable is one, so that all variables count alike.
+    """
+    usual = np.sqrt(_mean(noise_sd**2, points))
+    weight = 1.0 / np.clip(noise_sd / np.maximum(usual, 1e-12), *_NOISE_RANGE) ** 2
+    return points * weight / np.maximum(_mean(weight, points), 1e-12)
+
+
+def _mean(a: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Per member and variable, (members, 1, dim); one where there is nothing."""
+    count = where.sum(1, keepdims=True)
+    return np.where(count > 0, (a * where).sum(1, keepdims=True) / np.maximum(count, 1), 1.0)
+
+
+def segments(task: Task, weight: np.ndarray, grid: Grid, p: Penalties, plan: Plan) -> Segments:
     """The batch of the shooting stages, without resets; nodes padded to those of the grid."""
-    judged = _shares(task.held_out) + _shares(task.train)
     return Segments(
         grid=grid,
         reset=np.zeros(grid.nodes, bool),
         values=padded(np.nan_to_num(task.values), grid.nodes),
-        weight=padded(task.train.astype(float), grid.nodes),
-        judged=padded(judged, grid.nodes),
+        weight=padded(weight, grid.nodes),
         continuity=np.float64(plan.continuity),
         penalties=p,
     )
@@ -61,14 +81,6 @@ def padded(a: np.ndarray, nodes: int) -> np.ndarray:
     """Zeros behind the nodes: (nodes, ...) or (members, nodes, dim)."""
     axis = 1 if a.ndim == 3 else 0
     return np.pad(a, [(0, nodes - a.shape[i] if i == axis else 0) for i in range(a.ndim)])
-
-
-def _shares(points: np.ndarray) -> np.ndarray:
-    """Weights of each member's points, in sum 1: seen and unseen points judge half and half.
-
-    Unseen points alone are honest but few; a path that slips misses the seen ones as well.
-    """
-    return points / np.maximum(points.sum((1, 2), keepdims=True), 1)
 
 
 def penalties(task: Task, smoothed: Sequence[Smoothed], seed: int) -> Penalties:

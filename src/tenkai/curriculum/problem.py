@@ -121,6 +121,7 @@ class Smoother:
     Its kernels (length, noise, clock per series and variable, pooled over a variable's series) are
     chosen once, on all observations that are not `closed`; the values that a member may not see
     enter no smoothing. With the `scaler` of the observations, noise may be additive or relative.
+    Of `hidden` dimensions the first `velocities` are the slopes of the observed ones.
     """
 
     def __init__(
@@ -130,9 +131,10 @@ class Smoother:
         closed: np.ndarray,
         hidden: int = 0,
         scaler: Scaler | None = None,
+        velocities: int = 0,
     ):
         self.problem, self.scaled, self.hidden = problem, scaled, hidden
-        self.scaler = scaler
+        self.scaler, self.velocities = scaler, velocities
         seen = np.where(closed[:, None], np.nan, scaled)
         chosen = [
             _chosen(problem, seen[:, j], _other_noise(scaler, j)) for j in range(scaled.shape[1])
@@ -165,7 +167,8 @@ class Smoother:
             for j, kernel in enumerate(kernels)
         ]
         for j in range(self.hidden):
-            smooths.append(_hidden(smooths[j], at))
+            guess = _velocity if j < self.velocities else _hidden
+            smooths.append(guess(smooths[j], at))
         nodes = np.searchsorted(at, tau)
         z, noise, slope, sd = (np.stack([getattr(s, n) for s in smooths], 1) for n in _COLUMNS)
         return z[nodes], noise[nodes], at, z, slope, sd
@@ -239,6 +242,13 @@ def _hidden(shown: Smooth, at: np.ndarray) -> Smooth:
     slope = np.gradient(value, at) if len(at) > 1 else np.zeros_like(at)
     sd = 10 * np.abs(slope).mean() + 0 * at
     return Smooth(value, slope, shown.slope_sd / scale, sd, np.ones_like(at), 0.0, "constant")
+
+
+def _velocity(shown: Smooth, at: np.ndarray) -> Smooth:
+    """The slope of an observed state as a state of its own."""
+    slope = np.gradient(shown.slope, at) if len(at) > 1 else np.zeros_like(at)
+    sd = 0.3 * np.abs(slope).mean() + shown.slope_sd / max(np.median(np.diff(at)), 1e-9) * 0.1
+    return Smooth(shown.slope, slope, shown.slope_sd, sd, np.ones_like(at), 0.0, "constant")
 
 
 def folds(problem: Problem, count: int, seed: int) -> np.ndarray:

@@ -64,7 +64,7 @@ def run(
     begun: Begun | None = None,
 ) -> Run:
     """Train one member per candidate on what is not `closed` (nodes,)."""
-    task = _task(problem, candidates, closed, known, design.hidden, plan.seed)
+    task = _task(problem, candidates, closed, known, design, plan.seed)
     maker = Maker(design, problem, plan.seed)
     if begun is not None:
         begun = Begun(relative(begun.fields, task.members), begun.starts)
@@ -82,11 +82,12 @@ def _task(
     candidates: Sequence[Candidate],
     closed: np.ndarray,
     known: np.ndarray,
-    hidden: int,
+    design: Design,
     seed: int,
 ) -> Task:
     scalers = [c.scaler for c in candidates]
-    count, (nodes, dim) = len(scalers), problem.values.shape
+    count, hidden, (nodes, dim) = len(scalers), design.hidden, problem.values.shape
+    velocities = dim if design.order == 2 else 0
     left_out = folds(problem, count, seed) & ~closed
     shown = ~np.isnan(problem.values)
     pad = ((0, 0), (0, 0), (0, hidden))
@@ -99,5 +100,8 @@ def _task(
     for i, scaler in enumerate(scalers):
         states[i, first, :dim] = scaler.forward(known[:, :dim])
         states[i, first, dim:] = known[:, dim:]
+        # A velocity is given in raw units; the log scale is not offered to second-order systems.
+        states[i, first, dim : dim + velocities] *= problem.time.scale / scaler.scale[:velocities]
     recipes = [c.recipe for c in candidates]
-    return Task(problem, scalers, recipes, values, train_on, held_out, closed, states, hidden)
+    return Task(problem, scalers, recipes, values, train_on, held_out, closed, states, hidden,
+                velocities)  # fmt: skip

@@ -26,7 +26,16 @@ from ..models.ensemble import cast
 from ..models.trajectory import TrajectoryModel
 from ..objectives import Penalties, gradient_matching, shooting
 from ..records import Fit
-from .material import SEGMENT_AXES, SLOPE_AXES, padded, penalties, segments, slopes
+from .material import (
+    SEGMENT_AXES,
+    SLOPE_AXES,
+    padded,
+    penalties,
+    precision,
+    segments,
+    slopes,
+    typical,
+)
 from .problem import Smoothed, Smoother, windows
 from .recipes import narrowed
 from .solves import Solves
@@ -70,9 +79,12 @@ def train(
     basin are skipped.
     """
     out = Trained(np.full(task.members, np.inf), refine)
-    stages = _Stages(out, task, plan, Solves(task, plan))
     smoothed = _smooth(task)
-    scale = np.stack([np.sqrt(np.mean(s.slope**2, axis=0)) + 1e-6 for s in smoothed])
+    if task.velocities:
+        task, smoothed = _typical_velocities(task, smoothed)
+    noise = np.stack([s.noise_sd for s in smoothed])
+    stages = _Stages(out, task, plan, Solves(task, plan), noise)
+    scale = np.stack([typical(s.slope) for s in smoothed])
     regularisers = penalties(task, smoothed, plan.seed)
     states = np.where(task.alive[:, None], np.stack([s.states for s in smoothed]), 0.0)
     if begun is None:
@@ -87,7 +99,7 @@ def train(
     states = np.where(np.isnan(task.known), states, task.known)
     nodes = stages.solves.size.nodes
     model = TrajectoryModel(fields, cast(padded(states, nodes), plan.dtype), padded(free, nodes))
-    stages.shoot(model, regularisers, smoothed, whole_only=begun is not None)
+    stages.shoot(model, regularisers, whole_only=begun is not None)
     return out
 
 
@@ -101,7 +113,9 @@ def _smooth(task: Task) -> list[Smoothed]:
         key = np.concatenate([np.asarray(a, float) for a in scaler]).tobytes()
         if key not in smoothers:
             observed = values[:, : task.shown]
-            smoothers[key] = Smoother(task.problem, observed, task.closed, task.hidden)
+            smoothers[key] = Smoother(
+                task.problem, observed, task.closed, task.hidden, scaler, task.velocities
+            )
         one = smoothers[key](use[:, : task.shown])
         out.append(_through_known(one, known, task))
     return out
@@ -113,8 +127,21 @@ def _through_known(smoothed: Smoothed, known: np.ndarray, task: Task) -> Smoothe
         return smoothed
     first = [s.start for s in task.problem.spans]
     shift = np.nan_to_num(known[first] - smoothed.states[first]).mean(0)
-    shift[: task.shown] = 0.0
+    shift[: task.shown + task.velocities] = 0.0
     return replace(smoothed, states=smoothed.states + shift, z=smoothed.z + shift)
+
+
+def _typical_velocities(task: Task, smoothed: list[Smoothed]) -> tuple[Task, list[Smoothed]]:
+    """Velocities in units of their typical size, as a `SecondOrderField` has them."""
+    here = slice(task.shown, task.shown + task.velocities)
+    known, out = task.known.copy(), []
+    for i, one in enumerate(smoothed):
+        unit = np.ones(task.values.shape[2])
+        unit[here] = typical(one.slope)[: task.velocities]
+        known[i] /= unit
+        parts = {n: getattr(one, n) / unit for n in ("states", "z", "slope", "slope_sd")}
+        out.append(replace(one, **parts))
+    return replace(task, known=known), out
 
 
 @dataclass(eq=False)
@@ -125,6 +152,7 @@ class _Stages:
     task: Task
     plan: Plan
     solves: Solves
+    noise_sd: np.ndarray
 
     def match(
         self, fields: PyTree, smoothed: Sequence[Smoothed], scale: np.ndarray, p: Penalties
@@ -136,28 +164,23 @@ class _Stages:
         steps = plan.matching_steps
         return self._fit("gradient matching", fields, objective, batch, SLOPE_AXES, rule, steps)
 
-    def shoot(
-        self,
-        models: TrajectoryModel,
-        p: Penalties,
-        smoothed: Sequence[Smoothed],
-        whole_only: bool = False,
-    ) -> None:
+    def shoot(self, models: TrajectoryModel, p: Penalties, whole_only: bool = False) -> None:
         """Windows that grow, then whole series; the grid as fine as the first windows need."""
         task, plan, solves, out = self.task, self.plan, self.solves, self.out
         longest = max(s.stop - s.start for s in task.problem.spans)
         lengths = [] if whole_only else _window_lengths(longest)
+        weight = precision(task.train, self.noise_sd)
         self._keep_best(models)
         objective = shooting(task.members, plan.tableau)
         for length in [*lengths, None]:
             whole = length is None
-            if not whole and self._at_the_noise(smoothed):
+            if not whole and length > lengths[0] and self._at_the_noise():
                 out.notes.append(f"windows of {length} skipped: one solve already meets the noise")
                 continue
             reset = padded(windows(task.problem, length or longest, task.closed), solves.size.nodes)
             self._refine(models, reset)
             grid = solves.grid(out.refine)
-            batch = segments(task, grid, p, plan)._replace(reset=reset)
+            batch = segments(task, weight, grid, p, plan)._replace(reset=reset)
             steps = self._steps(grid.begins.size)
             name = "whole series" if whole else f"windows of {length}"
             rule = _rule(plan.shooting_rate, steps)
@@ -169,9 +192,13 @@ class _Stages:
         shorter = max(0.25, min(1.0, _FULL_STEPS / cost))
         return max(1, round(shorter * self.plan.shooting_steps))
 
-    def _at_the_noise(self, smoothed: Sequence[Smoothed]) -> bool:
-        """Whether one solve of every member misses the points by no more than their noise."""
-        return False
+    def _at_the_noise(self) -> bool:
+        """Whether one solve of every member's best misses its points by no more than their noise."""
+        out, task = self.out, self.task
+        path = self.solves(out.models, out.refine)
+        ratio = (np.where(task.train, path - task.values, 0.0) / self.noise_sd) ** 2
+        ratio = ratio.sum((1, 2)) / task.train.sum((1, 2))
+        return bool((ratio < _AT_THE_NOISE).all())  # False for NaN
 
     def _refine(self, models: TrajectoryModel, reset: np.ndarray) -> None:
         refine = self.solves.fine_enough(models, self.out.refine, reset)
@@ -187,7 +214,9 @@ class _Stages:
         """
         out, task = self.out, self.task
         path = self.solves(models, out.refine)
-        errors = sum(self.solves.judged(path, w) for w in (task.held_out, task.train)) / 2
+        points = (task.held_out, task.train)
+        weights = [precision(p, self.noise_sd) for p in points]
+        errors = sum(self.solves.judged(path, w) for w in weights) / 2
         better = errors < out.errors
         out.models = models if out.models is None else _choose(better, models, out.models)
         out.errors = np.where(better, errors, out.errors)

@@ -72,7 +72,8 @@ class Task:
     """What the members learn from: (members, nodes, dim) scaled values, and who sees what.
 
     `train` are the points a member learns from, `held_out` those that judge it, `closed` (nodes,)
-    those that nobody may see, `known` given start states with NaN where they are learned.
+    those that nobody may see, `known` given start states with NaN where they are learned. Of the
+    `hidden` dimensions the first `velocities` are those of the observed ones.
     """
 
     problem: Problem
@@ -84,6 +85,7 @@ class Task:
     closed: np.ndarray
     known: np.ndarray
     hidden: int
+    velocities: int = 0
 
     @property
     def members(self) -> int:
