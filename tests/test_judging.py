@@ -223,10 +223,12 @@ def test_known_inputs_of_the_future_are_given() -> None:
 
 
 def test_an_oracle_has_no_error_and_full_coverage() -> None:
-    found = tk.backtest(Fake(wave), waves(), origins=6, horizon=3)
-    assert (found.errors()["model"] < 1e-12).all() and (found.errors()["ratio"] < 1e-12).all()
-    assert found.coverage.inside == found.coverage.points == len(found.points) > 0
-    assert not found.failed and "the model wins" in str(found)
+    truth = lynx_hare()[0]
+    oracle = Fake(lambda at, *_: truth.x[np.searchsorted(truth.t, at)])
+    found = tk.backtest(oracle, lynx_hare(), origins=range(12, 20), horizon=6)
+    assert (found.errors()["model"] == 0).all() and (found.errors()["ratio"] == 0).all()
+    assert found.coverage.inside == found.coverage.points == len(found.points) == 76
+    assert not found.failed and str(found).count("the model wins with 0.00 sd") == 3
 
 
 def test_the_model_is_copied() -> None:
@@ -313,7 +315,7 @@ def test_a_difference_is_that_of_the_pooled_squares_and_rarely_false() -> None:
         gap = points.difference(a, b, 3)
         false += not gap.tied
     assert gap.mean == pytest.approx(np.mean(points.squares(a) - points.squares(b)))
-    assert false <= 20  # nominal 5 % of 200; below 20 with probability .997
+    assert false <= 20  # at most 5 % of 200; below 20 with probability .997
     clear = points.difference(points.observed + 1, points.observed + 0.1, 3)
     assert not clear.tied and clear.mean > 0
     one = tk.backtest(Fake(), waves(60), origins=[40]).points

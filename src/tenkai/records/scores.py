@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ROUNDING = 1 + 1e-9  # an observation "2 years ahead" is within 2 years whatever the last bit
+_BARTLETT = (-0.5324, 0.4160, 2.9694, 1.9600)  # its 97.5 % point by the bandwidth's share of n
 _FEW = 24  # with so few different times ahead, horizons are some of these
 
 
@@ -140,12 +141,13 @@ class Points:
     def difference(self, a: np.ndarray, b: np.ndarray, h: float) -> Difference:
         """Mean squared error of `a` minus that of `b` within `h`, with its standard error.
 
-        ``d = sum_k S_k / N`` over origins k with sums of differences ``S_k`` at ``n_k`` points;
+        ``d = sum_k S_k / N`` over n origins with sums of differences ``S_k`` at ``n_k`` points;
         ``var(d) = n/(n-1) sum_{|i-j|<=L} w_ij e_i e_j / N²``, ``e_k = S_k - d n_k``, with Bartlett
-        weights w over the L later origins whose forecasts overlap, at most n/3 (Newey and West
-        1987; Diebold and Mariano 1995), and never below that of independent origins. A tie: |d| is
-        at most the 97.5 % quantile of Student's t (n - 1) times the standard error, or there are
-        fewer than three origins. Origins share observations, so this is a guide and no proof.
+        weights w over the L later origins whose forecasts overlap (Newey and West 1987; Diebold and
+        Mariano 1995), never below that of independent origins. A tie: |d| is at most the standard
+        error times the 97.5 % point of its distribution for a bandwidth of ``(L + 1) / n`` (Kiefer
+        and Vogelsang 2005, table 1), widened as Student's t is for n - 1; or there are fewer than
+        three origins. Errors that last longer than a horizon still make false winners: a guide.
         """
         gap = self.squares(a) - self.squares(b)
         use = np.isfinite(gap) & (self.ahead <= h * _ROUNDING)
@@ -160,12 +162,14 @@ class Points:
         from scipy.special import stdtrit
 
         rest = sums - mean * counts
-        lags = min(self._overlap(kept, h), n // 3)
+        lags = min(self._overlap(kept, h), n - 1)
         own = total = float(rest @ rest)
         for k in range(1, lags + 1):
             total += 2 * (1 - k / (lags + 1)) * float(rest[k:] @ rest[:-k])
         error = float(np.sqrt(n / (n - 1) * max(own, total)) / counts.sum())
-        return Difference(mean, error, abs(mean) <= stdtrit(n - 1, 0.975) * error)
+        limit = np.polyval(_BARTLETT, (lags + 1) / n) if lags else _BARTLETT[-1]
+        limit *= stdtrit(n - 1, 0.975) / _BARTLETT[-1]
+        return Difference(mean, error, bool(abs(mean) <= limit * error))
 
     def _overlap(self, origins: np.ndarray, h: float) -> int:
         """How many later origins lie inside the horizon of one, at most."""
