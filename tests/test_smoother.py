@@ -151,17 +151,30 @@ def test_few_points_of_many_series_share_their_kernel() -> None:
     assert 0.75 < np.mean(np.concatenate(inside)) < 0.98
 
 
-def test_an_oscillation_of_seven_points_a_period_is_not_called_noise() -> None:
-    kept_most = 0
+@pytest.mark.parametrize("points", [3, 4, 5])
+def test_an_oscillation_of_few_points_a_period_is_not_called_noise(points: int) -> None:
+    shares, inside = [], []
     for seed in range(10):
         random = np.random.default_rng(seed)
-        every = np.arange(140) / 14
-        t = np.sort(random.permutation(every)[:70])
-        truth = 2 + np.sin(2 * np.pi * every)
-        x = np.interp(t, every, truth) * (1 + 0.05 * random.normal(size=70))
-        got = smooth(t, x, every).value
-        kept_most += 1 - np.mean((got - truth) ** 2) / np.var(truth) > 0.8
-    assert kept_most >= 9
+        every = np.arange(24 * points) / (2 * points)
+        t = np.sort(random.permutation(every)[: 12 * points])
+        truth, change = 2 + np.sin(2 * np.pi * every), 2 * np.pi * np.cos(2 * np.pi * every)
+        x = np.interp(t, every, truth) * (1 + 0.05 * random.normal(size=len(t)))
+        got = smooth(t, x, every)
+        shares.append(1 - np.mean((got.value - truth) ** 2) / np.var(truth))
+        inside.append(np.mean(np.abs(got.slope - change) < 1.645 * got.slope_sd))
+    assert min(shares) > 0.9
+    assert np.mean(inside) > 0.75
+
+
+def test_slopes_of_a_rhythm_are_derivatives_of_its_values() -> None:
+    t = np.linspace(0, 10, 35)
+    (kernel,) = choose([(t, np.sin(2 * np.pi * t))])
+    assert kernel.rhythm is not None
+    assert kernel.rhythm.period == pytest.approx(1.0, rel=0.02)
+    at, h = np.linspace(1, 9, 50), 1e-5
+    before, here, after = (condition(t, np.sin(2 * np.pi * t), at + s, kernel) for s in (-h, 0, h))
+    np.testing.assert_allclose((after.value - before.value) / (2 * h), here.slope, atol=1e-3)
 
 
 LINE = np.linspace(0, 10, 50)

@@ -1,4 +1,4 @@
-"""Clock, noise kind and outliers of the series of one variable: each must earn its likelihood."""
+"""Clock, rhythm, noise kind and outliers of a variable: each must earn its likelihood."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from .evidence import Found, Sample, found, lengths_for
-from .process import MOST, Clock, Kernel, Smooth, condition, covariance
+from .evidence import Found, Sample, found, lengths_for, periods
+from .process import MOST, Clock, Kernel, Rhythm, Smooth, condition, covariance
 
 Shape = Callable[[np.ndarray], np.ndarray]
 Series = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -20,6 +20,9 @@ _SEEN, _ALL = 1e-5, 1.0  # noise ratios between which there is noise, and a sign
 _TICKS = 400
 _NEAR = 3.0  # factor of the last length within which the next is sought
 _WINDOW = 0.02  # of the span, over which the clock's rate is averaged
+_RHYTHM_GAIN = 6.0  # log likelihood that a rhythm must gain: several are tried
+_WIDTHS = (0.7, 2.0)
+_COARSE = 6  # lengths tried with each rhythm
 _LEAST = (0.3, 0.1)  # least speed, of the typical one, in the clock's first and second reading
 _ODD = 4.0  # deviations from what the other points say, of an outlier
 _ODD_GAIN = 12.0  # log likelihood that setting one aside must gain, and at most 0.6 a point
@@ -44,6 +47,7 @@ class _Guess:
     odd: Sequence[np.ndarray]
     lengths: np.ndarray
     spread: float
+    rhythm: Rhythm | None = None
     kind: str = "constant"
     unit: float = 1.0
     picks: Sequence[Found] = ()
@@ -61,7 +65,7 @@ class _Guess:
             near = [p.length for p in self.picks]
             inside = (lengths > min(near) / _NEAR) & (lengths < max(near) * _NEAR)
             lengths = lengths[inside]
-        picks, total = found(self.samples(), lengths, self.lengths[-1])
+        picks, total = found(self.samples(), lengths, self.lengths[-1], self.rhythm)
         return replace(self, picks=picks, total=total)
 
     def kernels(self) -> list[Kernel]:
@@ -80,6 +84,7 @@ class _Guess:
                     sd=sd * np.sqrt(self.profiles[i] * self.odd[i]),
                     kind=self.kind,
                     level=sd / self.unit,
+                    rhythm=self.rhythm,
                 )
             )
         return out
@@ -95,9 +100,9 @@ class _Guess:
 def choose(series: Series, shape: Shape | None = None) -> list[Kernel]:
     """Kernels for the series (times, values) of one variable, each of at least one point.
 
-    Tried in turn, by marginal likelihood: a clock that runs faster where the signal changes faster,
-    noise of standard deviation proportional to ``shape(signal)`` instead of a constant one, and
-    single points set aside as outliers.
+    Tried in turn, by marginal likelihood: a clock that runs faster where the signal changes
+    faster, or a rhythm in its place; noise of standard deviation proportional to
+    ``shape(signal)`` instead of a constant one; single points set aside as outliers.
     """
     centres = [float(x.mean()) for _, x in series]
     misses = np.concatenate([x - c for (_, x), c in zip(series, centres, strict=True)])
@@ -138,16 +143,34 @@ def _without_outliers(plain: _Guess, shape: Shape | None) -> _Guess | None:
 
 
 def _completed(guess: _Guess, shape: Shape | None) -> _Guess:
+    rhythmic = _rhythmic(guess)
     for least in _LEAST:
         guess = _better(guess, _timed(guess, least))
+    if rhythmic is not None:
+        guess = _better(guess, rhythmic, _RHYTHM_GAIN)
     ratios = [p.ratio for p in guess.picks]
     if shape is None or min(ratios) < _SEEN or max(ratios) > _ALL:
         return guess
     return _better(guess, _shaped(_shaped(guess, shape), shape))
 
 
-def _better(old: _Guess, new: _Guess) -> _Guess:
-    return new if new.total > old.total + _CLEARLY else old
+def _better(old: _Guess, new: _Guess, gain: float = _CLEARLY) -> _Guess:
+    return new if new.total > old.total + gain else old
+
+
+def _rhythmic(guess: _Guess) -> _Guess | None:
+    """The best rhythm that the longest series shows: waves of few points each look like noise."""
+    longest = int(np.argmax([len(t) for t, _ in guess.series]))
+    t, x = (a[:MOST] for a in guess.series[longest])
+    usual = guess.odd[longest][:MOST] == 1
+    best = None
+    for period in periods(t[usual], x[usual]):
+        lengths = np.geomspace(period, max(guess.lengths[-1], 2 * period), _COARSE)
+        for width in _WIDTHS:
+            rhythm = Rhythm(period, width)
+            new = replace(guess, rhythm=rhythm, lengths=lengths, picks=()).fitted()
+            best = new if best is None or new.total > best.total else best
+    return best
 
 
 def _timed(guess: _Guess, least: float) -> _Guess:
@@ -197,7 +220,7 @@ def _scores(guess: _Guess) -> list[Float[np.ndarray, " n"]]:
     for s, pick, odd in zip(guess.samples(), guess.picks, guess.odd, strict=True):
         z = np.zeros(len(s.u))
         if 3 <= len(z) <= MOST:
-            known = covariance(s.u[:, None] - s.u, pick.length)
+            known = covariance(s.u[:, None] - s.u, pick.length, guess.rhythm)
             inverse = np.linalg.inv(known + np.diag(pick.ratio * s.variance))
             z = inverse @ s.y / np.sqrt(np.diag(inverse) * pick.variance)
             z = np.where(odd > 1, 0.0, z)

@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .process import MOST, covariance
+from .process import MOST, Rhythm, covariance
 
 RATIOS = 10.0 ** np.linspace(-7, 0.5, 16)
 _LENGTHS = 16
 _WIDE = 2.5  # e-folds of the prior of the length
 _OTHERS = 30.0  # points that the other series are worth at most
+_FEWEST = 12  # points that can show a rhythm
+_SHARE = 0.2  # of the variance, that a wave must explain to be tried as a rhythm
 _VOTERS = 24  # series that are asked; further ones follow these
 
 
@@ -49,11 +51,11 @@ def lengths_for(times: Sequence[np.ndarray]) -> Float[np.ndarray, " lengths"]:
 
 
 def found(
-    samples: Sequence[Sample], lengths: np.ndarray, longest: float
+    samples: Sequence[Sample], lengths: np.ndarray, longest: float, rhythm: Rhythm | None = None
 ) -> tuple[list[Found], float]:
     """The best of `lengths` for every series, and the sum of their log likelihoods."""
     asked = np.unique(np.linspace(0, len(samples) - 1, min(_VOTERS, len(samples))).astype(int))
-    votes = {int(i): _surface(_middle(samples[i]), lengths) for i in asked}
+    votes = {int(i): _surface(_middle(samples[i]), lengths, rhythm) for i in asked}
     points = sum(n for n, _, _ in votes.values())
     square_of_all = sum(square for _, square, _ in votes.values())
     volume_of_all = sum(volume for _, _, volume in votes.values())
@@ -77,11 +79,13 @@ def found(
     return best, total
 
 
-def _surface(sample: Sample, lengths: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+def _surface(
+    sample: Sample, lengths: np.ndarray, rhythm: Rhythm | None
+) -> tuple[int, np.ndarray, np.ndarray]:
     """Points, squared whitened values and log determinant (lengths, ratios) at unit amplitude."""
     whiten = 1.0 / np.sqrt(sample.variance)
     d = sample.u[:, None] - sample.u
-    known = covariance(d, lengths[:, None, None]) * whiten[:, None] * whiten
+    known = covariance(d, lengths[:, None, None], rhythm) * whiten[:, None] * whiten
     values, vectors = np.linalg.eigh(known)
     spread = np.maximum(values, 0.0)[:, :, None] + RATIOS
     rotated = np.swapaxes(vectors, 1, 2) @ (sample.y * whiten)
@@ -93,3 +97,32 @@ def _middle(sample: Sample) -> Sample:
     """Of many points a middle block decides."""
     first = max(0, (len(sample.u) - MOST) // 2)
     return Sample(*(a[first : first + MOST] for a in sample))
+
+
+def periods(t: np.ndarray, x: np.ndarray, count: int = 2) -> list[float]:
+    """Periods of the highest peaks of the least-squares periodogram (Lomb 1976).
+
+    At least three periods fit into the span, two points into a period, and a wave of such a period
+    explains a fair share of the variance.
+    """
+    n, span, y = len(t), float(np.ptp(t)), x - x.mean()
+    if n < _FEWEST or span <= 0 or n / 2 <= 3 or not y.any():
+        return []
+    every = np.arange(3.0, n / 2, 0.1) / span
+    share = _explained(t, y, every)
+    found_periods: list[float] = []
+    for i in np.argsort(-share)[: 10 * count]:
+        new = all(abs(np.log(p * every[i])) > 0.15 for p in found_periods)
+        if share[i] > _SHARE and new and len(found_periods) < count:
+            near = every[i] + np.linspace(-0.1, 0.1, 21) / span
+            found_periods.append(1.0 / float(near[np.argmax(_explained(t, y, near))]))
+    return found_periods
+
+
+def _explained(t: np.ndarray, y: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """Share of the variance that a cosine and a sine of each frequency explain."""
+    angle = 2 * np.pi * frequencies[:, None] * (t - t[0])
+    c, s = np.cos(angle), np.sin(angle)
+    cc, ss, cs, cy, sy = (c * c).sum(1), (s * s).sum(1), (c * s).sum(1), c @ y, s @ y
+    determinant = np.maximum(cc * ss - cs * cs, 1e-9 * len(t) ** 2)
+    return (ss * cy**2 - 2 * cs * cy * sy + cc * sy**2) / determinant / (y @ y)

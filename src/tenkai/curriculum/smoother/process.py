@@ -36,14 +36,21 @@ class Clock(NamedTuple):
         return np.diff(self.ticks) / np.diff(self.knots)
 
 
+class Rhythm(NamedTuple):
+    """A period, and how smooth a wave is: the smaller `width`, the more overtones."""
+
+    period: float
+    width: float
+
+
 class Kernel(NamedTuple):
     """What one series of one variable is smoothed with; found by `choose`.
 
     Matern 5/2 covariance of standard deviation `amplitude` and `length` (in the time of `clock`)
-    around `centre`. The noise has the standard deviation ``sd`` at the observation times ``at``
-    and is interpolated between them; `kind` and `level` say it in words and one number: the
-    standard deviation ("constant"), or that of an observation where ``shape(signal) = 1``
-    ("shaped").
+    around `centre`, times a periodic one where there is a `rhythm`. The noise has the standard
+    deviation ``sd`` at the observation times ``at`` and is interpolated between them; `kind` and
+    `level` say it in words and one number: the standard deviation ("constant"), or that of an
+    observation where ``shape(signal) = 1`` ("shaped").
     """
 
     length: float
@@ -54,6 +61,7 @@ class Kernel(NamedTuple):
     sd: Float[np.ndarray, " n"]
     kind: str
     level: float
+    rhythm: Rhythm | None = None
 
     def noise_sd(self, t: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
         """Standard deviation of the noise of observations at times ``t``."""
@@ -100,18 +108,18 @@ def condition(t: np.ndarray, x: np.ndarray, at: np.ndarray, kernel: Kernel) -> S
 
 
 def _block(t: np.ndarray, x: np.ndarray, at: np.ndarray, kernel: Kernel) -> tuple:
-    length, variance = kernel.length, kernel.amplitude**2
+    length, rhythm, variance = kernel.length, kernel.rhythm, kernel.amplitude**2
     whiten = 1.0 / kernel.noise_sd(t)
     inner, asked, rate = kernel.clock(t), kernel.clock(at), kernel.clock.rate(at)
-    known = covariance(inner[:, None] - inner, length) * whiten[:, None] * whiten
+    known = covariance(inner[:, None] - inner, length, rhythm) * whiten[:, None] * whiten
     values, vectors = np.linalg.eigh(known)
     inverse = 1.0 / (np.maximum(values, 0.0) + 1.0 / variance)
     rotated = vectors.T @ ((x - kernel.centre) * whiten)
     d = asked[:, None] - inner
-    k = (covariance(d, length) * whiten) @ vectors
-    dk = (covariance_slope(d, length) * whiten) @ vectors
+    k = (covariance(d, length, rhythm) * whiten) @ vectors
+    dk = (covariance_slope(d, length, rhythm) * whiten) @ vectors
     left = 1.0 - (k**2 * inverse).sum(1)
-    slope_left = 5.0 / (3.0 * length**2) - (dk**2 * inverse).sum(1)
+    slope_left = slope_variance(length, rhythm) - (dk**2 * inverse).sum(1)
     return (
         kernel.centre + k @ (inverse * rotated),
         rate * (dk @ (inverse * rotated)),
@@ -120,13 +128,33 @@ def _block(t: np.ndarray, x: np.ndarray, at: np.ndarray, kernel: Kernel) -> tupl
     )
 
 
-def covariance(d: np.ndarray, length) -> np.ndarray:
-    """Matern 5/2 of unit variance (Rasmussen & Williams 2006, eq. 4.17); ``d = t - s``."""
+def covariance(d: np.ndarray, length, rhythm: Rhythm | None = None) -> np.ndarray:
+    """Matern 5/2 of unit variance (Rasmussen & Williams 2006, eq. 4.17); ``d = t - s``.
+
+    With a rhythm, times the periodic ``exp(-2 sin(pi d / period)^2 / width^2)`` (eq. 4.31): waves
+    whose shape drifts over the length.
+    """
     r = np.sqrt(5.0) * np.abs(d) / length
-    return (1 + r + r * r / 3) * np.exp(-r)
+    return (1 + r + r * r / 3) * np.exp(-r) * _wave(d, rhythm)
 
 
-def covariance_slope(d: np.ndarray, length: float) -> np.ndarray:
+def covariance_slope(d: np.ndarray, length: float, rhythm: Rhythm | None = None) -> np.ndarray:
     """Derivative of the covariance with respect to its first time."""
     r = np.sqrt(5.0) * np.abs(d) / length
-    return -(5.0 / (3.0 * length**2)) * d * (1 + r) * np.exp(-r)
+    slope = -(5.0 / (3.0 * length**2)) * d * (1 + r) * np.exp(-r) * _wave(d, rhythm)
+    if rhythm is None:
+        return slope
+    turn = 2 * np.pi / rhythm.period
+    return slope - covariance(d, length, rhythm) * turn / rhythm.width**2 * np.sin(turn * d)
+
+
+def slope_variance(length: float, rhythm: Rhythm | None) -> float:
+    """Variance of the slope before anything was observed, at unit amplitude."""
+    wave = 0.0 if rhythm is None else (2 * np.pi / (rhythm.period * rhythm.width)) ** 2
+    return 5.0 / (3.0 * length**2) + wave
+
+
+def _wave(d: np.ndarray, rhythm: Rhythm | None) -> np.ndarray | float:
+    if rhythm is None:
+        return 1.0
+    return np.exp(-2.0 * (np.sin(np.pi * d / rhythm.period) / rhythm.width) ** 2)
