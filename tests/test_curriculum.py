@@ -13,7 +13,9 @@ from tenkai.curriculum.intervals import (
     with_horizon,
 )
 from tenkai.curriculum.problem import Problem, Smoother, ends, folds, windows
-from tenkai.data import Trajectories
+from tenkai.data import Scaler, Trajectories
+
+UNIT = Scaler(np.zeros(1), np.ones(1), np.zeros(1, bool))
 
 
 def two_series() -> Problem:
@@ -88,13 +90,30 @@ def test_calibrated_intervals_cover_new_observations() -> None:
     held_out = np.zeros(paths.shape, bool)
     for m in range(5):
         held_out[m, m::5] = True
-    calibration, owner = calibrate(paths, values, held_out, ~held_out, np.ones(5, bool))
+    calibration, owner = calibrate(
+        paths, values, held_out, ~held_out, np.ones(5, bool), UNIT, np.zeros(2, bool)
+    )
     half = calibration.half_width(paths.std(0), 0.9)
     new = truth + random.normal(size=truth.shape) * [0.1, 0.5]
     assert abs(np.mean(np.abs(new - paths.mean(0)) <= half) - 0.9) < 0.04
     inside, points = cross_coverage(calibration.scores, owner, 0.9)
     assert points == 600
     assert abs(inside / points - 0.9) < 0.02
+
+
+def test_intervals_follow_noise_that_follows_the_signal() -> None:
+    random = np.random.default_rng(0)
+    truth = np.linspace(0.5, 4.0, 600)[:, None]
+    values = truth * (1 + 0.1 * random.normal(size=truth.shape))
+    held_out = np.arange(600)[:, None] % 5 == np.arange(5)[:, None, None]
+    paths = np.broadcast_to(truth, held_out.shape)
+    trusted, shaped = np.ones(5, bool), np.ones(1, bool)
+    made, _ = calibrate(paths, values, held_out, ~held_out, trusted, UNIT, shaped)
+    half = made.half_width(np.zeros_like(truth), 0.9, shape=made.shape(truth, UNIT))
+    np.testing.assert_allclose(half, 0.1645 * truth, rtol=0.1)
+    new = truth * (1 + 0.1 * random.normal(size=truth.shape))
+    for part in (slice(0, 200), slice(400, 600)):
+        assert abs(np.mean(np.abs(new - truth)[part] <= half[part]) - 0.9) < 0.06
 
 
 def test_latent_intervals_cover_the_path_and_are_narrower() -> None:
@@ -111,7 +130,9 @@ def test_latent_intervals_cover_the_path_and_are_narrower() -> None:
             held_out[m, left] = True
             kept = np.setdiff1d(np.arange(60), left)
             paths[m, :, 0] = np.polyval(np.polyfit(t[kept], values[kept], 3), t)
-        calibration, _ = calibrate(paths, values[:, None], held_out, ~held_out, np.ones(5, bool))
+        calibration, _ = calibrate(
+            paths, values[:, None], held_out, ~held_out, np.ones(5, bool), UNIT, np.zeros(1, bool)
+        )
         half = calibration.half_width(paths.std(0), 0.9, latent=True)
         inside += np.mean(np.abs(truth[:, None] - paths.mean(0)) <= half) / 60
         narrower += half.mean() / calibration.half_width(paths.std(0), 0.9).mean() / 60
@@ -120,7 +141,10 @@ def test_latent_intervals_cover_the_path_and_are_narrower() -> None:
 
 
 def test_intervals_grow_with_the_horizon() -> None:
-    flat = Calibration(np.array([0.1]), np.ones(50), np.zeros(1), np.empty(0), np.ones(1))
+    zero = np.zeros(1)
+    flat = Calibration(
+        np.array([0.1]), np.ones(50), zero, np.empty(0), np.ones(1), zero, np.ones(1)
+    )
     ahead = np.linspace(0.01, 1.0, 20)
     miss = (0.1 + ahead)[:, None] * np.random.default_rng(0).choice([-1, 1], (20, 1))
     grown = with_horizon(flat, miss, np.zeros((20, 1)), ahead)

@@ -44,9 +44,14 @@ def judge_end(
     values = scaler.forward(problem.values)
     held = run.task.held_out[..., :dim] & mine[:, None, None]
     seen = run.task.train[..., :dim]
-    own, _ = calibrate(run.paths[..., :dim], values, held, seen, trusted if trusted.any() else mine)
+    assert run.trained.shaped is not None
+    own, _ = calibrate(
+        run.paths[..., :dim], values, held, seen, trusted if trusted.any() else mine,
+        scaler, run.trained.shaped[int(np.argmax(mine))],
+    )  # fmt: skip
+    shape = own.shape(mean, scaler)
     ahead = _ahead(problem, closed)
-    half = own.half_width(spread, coverage, ahead)
+    half = own.half_width(spread, coverage, ahead, shape=shape)
     raw, low, high = (scaler.inverse(z) for z in (mean, mean - half, mean + half))
     forecasts, observed = [], []
     for one, span in zip(data, problem.spans, strict=True):
@@ -71,7 +76,9 @@ def judge_end(
     if np.isfinite(mean).all():
         unit = scaler.scale / final.scale
         miss = np.where(there, mean - values, np.nan)[closed] * unit
-        calibration = with_horizon(calibration, miss, spread[closed] * unit, ahead[closed])
+        calibration = with_horizon(
+            calibration, miss, spread[closed] * unit, ahead[closed], shape[closed]
+        )
     return calibration, held_out
 
 

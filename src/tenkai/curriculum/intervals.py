@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from ..data import Scaler
+
 _FLOOR = 1e-4  # in standard deviations: no interval is narrower than the arithmetic
+_SHAPE_RANGE = (0.2, 5.0)  # of noise that follows the signal, over its average
 _MOST_GROWTH = 1.0  # in standard deviations: a lost phase is no worse than the data's own spread
 
 
@@ -22,6 +25,7 @@ class Calibration:
     The half width is ``q sqrt(spread^2 + noise^2 + min(growth ahead, 1)^2)``, `ahead` in scaled
     time: errors grow with the horizon up to the spread of the data, where nothing is known. For
     the path itself (latent), `misfit`, the path's own share of the noise, stands for the noise.
+    Where a variable is `shaped`, noise follows the signal: `shape` times as large, one on average.
     """
 
     noise: Float[np.ndarray, " dim"]
@@ -29,6 +33,13 @@ class Calibration:
     growth: Float[np.ndarray, " dim"]
     ahead_scores: Float[np.ndarray, " m"]
     misfit: Float[np.ndarray, " dim"]
+    shaped: Float[np.ndarray, " dim"]
+    usual: Float[np.ndarray, " dim"]
+
+    def shape(self, z: Float[np.ndarray, "*n dim"], scaler: Scaler) -> Float[np.ndarray, "*n dim"]:
+        """The noise at standardised states over its average."""
+        size = noise_size(z, scaler) / self.usual
+        return np.where(self.shaped > 0, np.clip(size, *_SHAPE_RANGE), 1.0)
 
     def half_width(
         self,
@@ -37,10 +48,11 @@ class Calibration:
         ahead: Float[np.ndarray, " time"] | None = None,
         *,
         latent: bool = False,
+        shape: Float[np.ndarray, "time dim"] | float = 1.0,
     ) -> Float[np.ndarray, "time dim"]:
         """Half width in standardised units; `ahead` is the time since the last observation."""
         q = quantile(self.scores, coverage)
-        width = np.sqrt(spread**2 + (self.misfit if latent else self.noise) ** 2)
+        width = np.sqrt(spread**2 + (self.misfit if latent else shape * self.noise) ** 2)
         if ahead is None:
             return q * width
         grown = np.minimum(self.growth * np.maximum(ahead, 0.0)[:, None], _MOST_GROWTH)
@@ -54,8 +66,9 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, lists: dict[str, list[float]]) -> Calibration:
-        """The calibration that `to_dict` wrote, now or before there was a `misfit`."""
-        lists = {"misfit": lists["noise"]} | lists
+        """The calibration that `to_dict` wrote, now or before noise had a misfit and a shape."""
+        none = [0.0 for _ in lists["noise"]]
+        lists = {"misfit": lists["noise"], "shaped": none, "usual": [1.0 for _ in none]} | lists
         return cls(**{k: np.asarray(v, float) for k, v in lists.items()})
 
 
@@ -70,32 +83,46 @@ def quantile(scores: np.ndarray, coverage: float) -> float:
     return max(NormalDist().inv_cdf(0.5 + coverage / 2), float(scores.max(initial=0.0)))
 
 
+def noise_size(z: Float[np.ndarray, "*n dim"], scaler: Scaler) -> Float[np.ndarray, "*n dim"]:
+    """How noise depends on the signal where it does: as |x| on the raw scale, as 1/x on the log."""
+    raw = np.abs(z + scaler.offset / scaler.scale)
+    return np.where(scaler.positive, np.exp(-np.clip(scaler.scale * z, -20.0, 20.0)), raw)
+
+
 def calibrate(
     paths: Float[np.ndarray, "members nodes dim"],
     values: Float[np.ndarray, "nodes dim"],
     held_out: np.ndarray,
     seen: np.ndarray,
     trusted: np.ndarray,
+    scaler: Scaler,
+    shaped: np.ndarray,
 ) -> tuple[Calibration, np.ndarray]:
     """From the points that each trusted member did not see; also returns which scores are whose.
 
-    `held_out` and `seen` are bool (members, nodes, dim). Where nobody held anything out (very short
-    series), the residuals of all points serve, and the intervals are the narrower for it.
+    `held_out` and `seen` are bool (members, nodes, dim); the noise of variables that are `shaped`
+    (dim,) follows the signal, which the `scaler` standardised. Where nobody held anything out (very
+    short series), the residuals of all points serve, and the intervals are the narrower for it.
     """
     spread = paths[trusted].std(0)
     judged = held_out & trusted[:, None, None]
     if not judged.any():
         judged = np.broadcast_to(~np.isnan(values), paths.shape) & trusted[:, None, None]
+    middle = paths[trusted].mean(0)
+    usual = np.sqrt(np.mean(noise_size(middle, scaler) ** 2, axis=0))
+    zero = np.zeros(len(shaped))
+    blank = Calibration(zero, np.empty(0), zero, np.empty(0), zero, shaped.astype(float), usual)
+    shape = blank.shape(middle, scaler)
     miss = np.abs(paths - np.nan_to_num(values))
-    noise = np.maximum(_root_mean_square(miss, judged), _FLOOR)
+    noise = np.maximum(_root_mean_square(miss / shape, judged), _FLOOR)
     # A path is drawn towards the points it saw as far as it strays from those it did not see.
-    inner = _root_mean_square(miss, seen & trusted[:, None, None])
+    inner = _root_mean_square(miss / shape, seen & trusted[:, None, None])
     misfit = np.sqrt(np.maximum(noise**2 - inner**2, 0.0) / 2)
     members, nodes, dims = np.nonzero(judged)
-    scale = np.sqrt(spread[nodes, dims] ** 2 + noise[dims] ** 2)
+    scale = np.sqrt(spread**2 + (shape * noise) ** 2)[nodes, dims]
     scores = miss[members, nodes, dims] / scale
-    zero = np.zeros(len(noise))
-    return Calibration(noise, scores, zero, np.empty(0), np.maximum(misfit, _FLOOR)), members
+    misfit = np.maximum(misfit, _FLOOR)
+    return replace(blank, noise=noise, scores=scores, misfit=misfit), members
 
 
 def _root_mean_square(miss: np.ndarray, which: np.ndarray) -> np.ndarray:
@@ -109,13 +136,15 @@ def with_horizon(
     miss: Float[np.ndarray, "points dim"],
     spread: Float[np.ndarray, "points dim"],
     ahead: Float[np.ndarray, " points"],
+    shape: Float[np.ndarray, "points dim"] | float = 1.0,
 ) -> Calibration:
     """Add what a held-out end says: how errors grow with the time `ahead` of the data."""
-    excess = miss**2 - spread**2 - calibration.noise**2
+    known = spread**2 + (shape * calibration.noise) ** 2
+    excess = miss**2 - known
     distance = np.where(np.isnan(miss), np.nan, ahead[:, None] ** 2)
     growth = np.sqrt(np.maximum(np.nansum(excess, 0) / np.nansum(distance, 0), 0.0))
     grown = np.minimum(growth * ahead[:, None], _MOST_GROWTH)
-    scores = np.abs(miss) / np.sqrt(spread**2 + calibration.noise**2 + grown**2)
+    scores = np.abs(miss) / np.sqrt(known + grown**2)
     return replace(calibration, growth=growth, ahead_scores=scores[~np.isnan(scores)])
 
 

@@ -20,7 +20,7 @@ from .runs import Candidate, Run, run
 from .selection import select
 from .stages import Begun
 from .states import start_states
-from .task import Plan, Recipe, Task, Trained
+from .task import Plan, Recipe, Trained
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,11 @@ def _calibrated(final: Run) -> tuple[Calibration, np.ndarray]:
     observed = (task.train | task.held_out).any(0)[:, shown]
     values = np.where(observed, task.values[0, :, shown], np.nan)
     held_out, seen = task.held_out[..., shown], task.train[..., shown]
-    return calibrate(final.paths[..., shown], values, held_out, seen, _some(final.trusted()))
+    assert final.trained.shaped is not None
+    return calibrate(
+        final.paths[..., shown], values, held_out, seen, _some(final.trusted()),
+        task.scalers[0], final.trained.shaped[0],
+    )  # fmt: skip
 
 
 def _coverage(calibration: Calibration, owner: np.ndarray, nominal: float) -> dict | None:

@@ -147,6 +147,12 @@ class Smoother:
         columns = zip(*self.kernels, strict=True)
         return [_raw_noise(kernels, self.scaler, j) for j, kernels in enumerate(columns)]
 
+    @property
+    def shaped(self) -> np.ndarray:
+        """Of which observed variables the noise follows the signal on this scale, bool (dim,)."""
+        kinds = [[k.kind for k in c if k is not None] for c in zip(*self.kernels, strict=True)]
+        return np.array([bool(k) and k[0] == "shaped" for k in kinds])
+
     def __call__(self, use: np.ndarray) -> Smoothed:
         """Smooth only the entries where `use` (nodes, dim)."""
         parts = [

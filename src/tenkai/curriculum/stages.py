@@ -79,7 +79,7 @@ def train(
     basin are skipped.
     """
     out = Trained(np.full(task.members, np.inf), refine)
-    smoothed = _smooth(task)
+    smoothed, out.shaped = _smooth(task)
     if task.velocities:
         task, smoothed = _typical_velocities(task, smoothed)
     noise = np.stack([s.noise_sd for s in smoothed])
@@ -103,10 +103,13 @@ def train(
     return out
 
 
-def _smooth(task: Task) -> list[Smoothed]:
-    """Per member, from the points it may see; equal scales share their kernels."""
+def _smooth(task: Task) -> tuple[list[Smoothed], np.ndarray]:
+    """Per member, from the points it may see; and whether noise follows the signal (members, dim).
+
+    Equal scales share their kernels.
+    """
     smoothers: dict[bytes, Smoother] = {}
-    out = []
+    smoothed, shaped = [], []
     for scaler, values, use, known in zip(
         task.scalers, task.values, task.train, task.known, strict=True
     ):
@@ -117,8 +120,9 @@ def _smooth(task: Task) -> list[Smoothed]:
                 task.problem, observed, task.closed, task.hidden, scaler, task.velocities
             )
         one = smoothers[key](use[:, : task.shown])
-        out.append(_through_known(one, known, task))
-    return out
+        smoothed.append(_through_known(one, known, task))
+        shaped.append(smoothers[key].shaped)
+    return smoothed, np.stack(shaped)
 
 
 def _through_known(smoothed: Smoothed, known: np.ndarray, task: Task) -> Smoothed:
@@ -193,7 +197,7 @@ class _Stages:
         return max(1, round(shorter * self.plan.shooting_steps))
 
     def _at_the_noise(self) -> bool:
-        """Whether one solve of every member's best misses its points by no more than their noise."""
+        """Whether one solve of every member misses its points by no more than their noise."""
         out, task = self.out, self.task
         path = self.solves(out.models, out.refine)
         ratio = (np.where(task.train, path - task.values, 0.0) / self.noise_sd) ** 2
@@ -227,7 +231,8 @@ class _Stages:
         result: Fit = fit(
             model, objective, cast(batch, plan.dtype), key=_key(plan.seed),
             members=self.task.members, member_axes=axes, every=max(1, steps // 10),
-            stage=plan.stage(stage), rule=rule, steps=steps, checkpoint=self._folder(), log=plan.log, progress=plan.progress,
+            stage=plan.stage(stage), rule=rule, steps=steps,
+            checkpoint=self._folder(), log=plan.log, progress=plan.progress,
         )  # fmt: skip
         if result.status.kind == "interrupted":
             raise KeyboardInterrupt  # without checkpoints there is nothing to go on from

@@ -106,10 +106,14 @@ class Task:
 
 @dataclass(eq=False)
 class Trained:
-    """The members after all stages: models, their judged error, and what happened."""
+    """The members after all stages: models, their judged error, and what happened.
+
+    `shaped` (members, dim) tells of which variables the noise follows the signal.
+    """
 
     errors: np.ndarray
     refine: int = 1
+    shaped: np.ndarray | None = None
     models: TrajectoryModel | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -104,7 +104,8 @@ class Predictor:
         shown = z[self.ensemble.trusted][..., : self.ensemble.shown]
         mean, spread = shown.mean(0), shown.std(0)
         scaled = ahead / self.ensemble.time.scale
-        half = self.calibration.half_width(spread, coverage, scaled, latent=latent)
+        shape = self.calibration.shape(mean, self.ensemble.state)
+        half = self.calibration.half_width(spread, coverage, scaled, latent=latent, shape=shape)
         inverse = self.ensemble.state.inverse
         return inverse(mean), inverse(mean - half), inverse(mean + half)
 
