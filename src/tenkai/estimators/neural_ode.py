@@ -20,7 +20,7 @@ from ..curriculum.task import Plan
 from ..data import Trajectories
 from ..errors import InputError
 from ..fields import activation as check_activation
-from ..records import Fit, Forecast, Path
+from ..records import Equilibria, Fit, Forecast, Path, Sensitivity
 from ..unfold import RK4, Tableau
 from . import border
 from .base import Estimator
@@ -349,6 +349,51 @@ class NeuralODE(Estimator):
         mean = slope[ensemble.trusted].mean(0)[:, : ensemble.shown]
         stretch = ensemble.state.scale / ensemble.time.scale
         return mean * stretch * np.where(ensemble.state.positive, y[:, : ensemble.shown], 1.0)
+
+    def equilibria(self, u: Any = None, *, box: Any = None) -> Equilibria:
+        """Where the learned flow stands still, of what kind, and its limit cycles.
+
+        Roots of ``f(y, u) = 0`` for the mean of the trusted members' fields, each with how many
+        members have it too, the spread of its place, and the eigenvalues of the Jacobian. `u`
+        (inputs,) in raw units is held constant (default: the training mean). `box` (variables, 2)
+        in raw units is where to look (default: the range of the data, half of it wider on each
+        side). On a log scale nothing reaches zero: an extinction is no equilibrium there.
+
+        Raises `InputError` for a field that reads the time.
+
+        >>> import tenkai as tk
+        >>> data = tk.toys.sample("lotka_volterra", n=30, noise=0.05, seed=0)
+        >>> ode = tk.NeuralODE(members=2, steps=20, matching_steps=50, held_out=0.0).fit(data)
+        >>> found = ode.equilibria()
+        >>> list(found.to_frame().columns[:4])
+        ['kind', 'stable', 'prey', 'prey spread']
+        """
+        self._fitted()
+        from ..analysis import find_equilibria
+
+        return find_equilibria(self.predictor_.ensemble, self.data_, u, box)
+
+    def sensitivity(self, t: Any = None, series: Any = None) -> Sensitivity | list[Sensitivity]:
+        """How small errors of the start grow along the learned path of the training series.
+
+        ``d y(t) / d y(t0)`` (time, dim, dim) in raw units at raw times `t` (default: the observed
+        ones), its finite-time Lyapunov exponent, and the horizon that follows from it. One series
+        gives a `Sensitivity`, several a list.
+
+        Raises `InputError` for times that `reconstruct` could not answer.
+
+        >>> import tenkai as tk
+        >>> data = tk.toys.sample("lotka_volterra", n=30, noise=0.05, seed=0)
+        >>> ode = tk.NeuralODE(members=2, steps=20, matching_steps=50, held_out=0.0).fit(data)
+        >>> ode.sensitivity().jacobian.shape
+        (30, 2, 2)
+        """
+        self._fitted()
+        from ..analysis import sensitivities
+
+        asked, which = border.asked_times(t, self.data_), border.pick(self.data_, series)
+        made = sensitivities(self.predictor_.ensemble, self.data_, which, asked)
+        return made[0] if len(made) == 1 else made
 
     def score(self, data: Any = None) -> float:
         """R² of one solve per series, averaged over variables; of other series after estimating

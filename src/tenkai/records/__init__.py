@@ -13,6 +13,10 @@ from .core import HeldOut as HeldOut
 from .core import Path as Path
 from .core import Status as Status
 from .core import Work as Work
+from .equilibria import Cycle as Cycle
+from .equilibria import Equilibria as Equilibria
+from .equilibria import Equilibrium as Equilibrium
 from .scores import Coverage as Coverage
 from .scores import Difference as Difference
 from .scores import Points as Points
+from .sensitivity import Sensitivity as Sensitivity

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import backtest as backtest  # registers the pictures of backtests and comparisons
 from . import panels as panels  # registers the picture of a whole estimator
+from . import portrait as portrait  # registers the pictures of equilibria and sensitivities
 from .axes import plot
 from .page import html
 from .verdict import verdict

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..records import Fit, HeldOut
+from ..records import Equilibria, Fit, HeldOut
 from .axes import name_of, number, running
 from .findings import SHOWN, Findings, Shown
 from .flow import Plane
 from .fonts import PAGE_FAMILY
-from .palette import AHEAD, FLOW, INK, LEARNED, QUIET, RULE, colour, faint
+from .palette import AHEAD, CYCLE, FLOW, INK, LEARNED, QUIET, RULE, colour, faint
+from .portrait import mark_of
 
 Figure = dict[str, Any]
 HEIGHT = 300
@@ -148,13 +149,15 @@ def phase(findings: Findings, plane: Plane) -> Figure:
     """The learned vector field of two variables, the observations and the learned path in it."""
     i, j = (findings.names.index(name) for name in plane.names)
     alone = len(findings.series) == 1
-    traces = [_flow(plane)]
+    found = findings.marked
+    traces = [_flow(plane), *([] if found is None else _rings(found, (i, j)))]
     for k, series in enumerate(findings.series):
         line, dots = (LEARNED, INK) if alone else (colour(k), colour(k))
         name = "learned path" if alone else series.id
         traces.append(_line(series.path.values[:, i], series.path.values[:, j], line, name))
         label = "observed" if alone else ""
         traces.append(_dots(series.observed[:, i], series.observed[:, j], dots, label))
+    traces += [] if found is None else _marks(found, (i, j))
     x = _axis(findings.label(i), range=[plane.x[0], plane.x[-1]], showgrid=False)
     y = _axis(findings.label(j), range=[plane.y[0], plane.y[-1]], showgrid=False)
     return _figure(traces, x, y, height=int(1.4 * HEIGHT))
@@ -167,6 +170,36 @@ def _flow(plane: Plane) -> dict[str, Any]:
     points = np.concatenate(pieces)
     line = {"width": 1}
     return _line(points[:, 0], points[:, 1], FLOW, "vector field", line=line, hoverinfo="skip")
+
+
+_SYMBOLS = {
+    "filled": {"symbol": "circle", "color": INK},
+    "open": {"symbol": "circle", "color": "white"},
+    "dotted": {"symbol": "circle-open-dot", "color": INK},
+    "cross": {"symbol": "x", "color": "white"},
+    "square": {"symbol": "square", "color": "white"},
+}
+
+
+def _rings(found: Equilibria, pair: tuple[int, int]) -> list[dict]:
+    """Limit cycles: a full line where they are stable, else dashed."""
+    traces = []
+    for cycle in found.cycles:
+        x, y = cycle.orbit[:, list(pair)].T
+        line = {"width": 5, "dash": "solid" if cycle.stable else "dash"}
+        traces.append(_line(x, y, CYCLE, "limit cycle", line=line))
+    return traces
+
+
+def _marks(found: Equilibria, pair: tuple[int, int]) -> list[dict]:
+    """Equilibria, one trace for each kind, marked as in the matplotlib pictures."""
+    traces = []
+    for kind in dict.fromkeys(e.kind for e in found):
+        mine = [e for e in found if e.kind == kind]
+        x, y = (np.array([e.point[k] for e in mine]) for k in pair)
+        look = {"size": 11, "line": {"color": INK, "width": 2}} | _SYMBOLS[mark_of(mine[0])]
+        traces.append(_dots(x, y, INK, kind) | {"marker": look})
+    return traces
 
 
 def loss(fit: Fit) -> Figure:

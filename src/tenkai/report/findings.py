@@ -8,12 +8,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..records import Discretisation, Fit, Forecast, HeldOut, Path
+from ..errors import InputError
+from ..records import Discretisation, Equilibria, Fit, Forecast, HeldOut, Path
 from .flow import Plane, plane
 
 SHOWN = 6  # series in one picture: more are not told apart
 _PLANES = 6
 _TOWERING = 2.5
+_MOST_SEARCHED = 4  # variables: roots in more dimensions take longer than a report should
 _SMOOTH = 240  # points of a drawn curve
 
 
@@ -85,11 +87,18 @@ class Findings:
     notes: tuple[str, ...]
     model: Any = field(repr=False)
     members: int = 1
+    equilibria: Equilibria | None = None
 
     def label(self, variable: int) -> str:
         """Name of a variable with its unit."""
         unit = self.units.get(self.names[variable], "")
         return f"{self.names[variable]} ({unit})" if unit else self.names[variable]
+
+    @property
+    def marked(self) -> Equilibria | None:
+        """What is drawn into phase portraits: in a slice of more variables it would mislead."""
+        found = self.equilibria
+        return found if found is not None and len(found.names) == 2 else None
 
     @property
     def towering(self) -> bool:
@@ -136,6 +145,7 @@ def gather(estimator: Any, forecasts: Any = None, coverage: float = 0.9) -> Find
         notes=tuple(data.notes),
         model=model,
         members=members,
+        equilibria=_equilibria(estimator),
     )
 
 
@@ -154,6 +164,17 @@ def _show(estimator: Any, series: Any, forecast: Forecast | None, coverage: floa
         path=path,
         forecast=forecast,
     )
+
+
+def _equilibria(estimator: Any) -> Equilibria | None:
+    """What the flow does, where the estimator can say it cheaply and its field stands still."""
+    ask = getattr(estimator, "equilibria", None)
+    if ask is None or len(estimator.data_.names) > _MOST_SEARCHED:
+        return None
+    try:
+        return ask()
+    except InputError:  # the field reads the time, or its path blew up, which the status says
+        return None
 
 
 def _planes(estimator: Any, points: np.ndarray) -> tuple[Plane, ...]:

@@ -82,7 +82,7 @@ def plane(
     The other variables stay at their medians.
     """
     centre = np.nanmedian(points, axis=0)
-    x, y = (_axis(points[:, i], cells) for i in pair)
+    x, y = (axis(points[:, i], cells) for i in pair)
     states = np.tile(centre, (cells * cells, 1))
     states[:, pair[0]] = np.tile(x, cells)
     states[:, pair[1]] = np.repeat(y, cells)
@@ -90,7 +90,7 @@ def plane(
     return Plane((names[pair[0]], names[pair[1]]), x, y, slopes[..., 0], slopes[..., 1])
 
 
-def _axis(values: np.ndarray, cells: int) -> np.ndarray:
+def axis(values: np.ndarray, cells: int) -> np.ndarray:
     """A grid that covers the values with a margin, on the values' side of zero."""
     low, high = np.nanmin(values), np.nanmax(values)
     margin = 0.08 * (high - low) or 1.0

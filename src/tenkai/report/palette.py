@@ -9,6 +9,7 @@ FLOW = "#b4bac4"
 LEARNED = "#0072b2"
 AHEAD = "#d55e00"
 GOOD = "#00724f"
+CYCLE = "#e3b5cd"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#4a9fd4")
 
 

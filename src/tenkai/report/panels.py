@@ -11,6 +11,7 @@ from .findings import Dynamics, Findings, Shown, gather
 from .flow import Plane
 from .fonts import lettering
 from .palette import AHEAD, FLOW, INK, LEARNED, colour
+from .portrait import mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +72,9 @@ def phase(ax: Axes, findings: Findings, field: Plane) -> Axes:
     ax.set_xlim(field.x[0], field.x[-1])
     ax.set_ylim(field.y[0], field.y[-1])
     x, y = (findings.label(i) for i in pair)
-    return dress(ax, title="Learned vector field", x=x, y=y, legend=False)
+    if findings.marked is not None:
+        mark(ax, findings.marked, pair)
+    return dress(ax, title="Learned vector field", x=x, y=y)
 
 
 def _orbit(ax: Axes, series: Shown, pair: list[int], line: str, dots: str) -> None:

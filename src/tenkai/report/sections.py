@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..records.equilibria import sentence
 from . import figures
 from .axes import running
 from .diagram import draw
@@ -26,6 +27,7 @@ def sections(findings: Findings, heading: str, drawn: dict[str, figures.Figure])
         _course(findings, page),
         _held_out(findings, page),
         _portrait(findings, page),
+        _standstill(findings),
         _residuals(findings, page),
         _coverage(findings),
         _discretisation(findings),
@@ -184,6 +186,21 @@ def _portrait(f: Findings, page: _Page) -> str:
     return _section(
         "Phase portrait", _plots(items, "two" if len(items) > 1 else "narrow"), note=note
     )
+
+
+def _standstill(f: Findings) -> str:
+    """Equilibria as a table and limit cycles in words; nothing found is said too."""
+    found = f.equilibria
+    if found is None:
+        return ""
+    table = _table(found.heads(), found.rows()) if len(found) else ""
+    told = [*(sentence(c, found) for c in found.cycles), *found.notes]
+    words = "".join(f"<p>{escape(_sentence(line))}.</p>" for line in told)
+    note = "Where the learned equation stands still or goes round: place and spread over members."
+    if found.inputs:
+        held = ", ".join(f"{name} at {value:.4g}" for name, value in found.inputs.items())
+        note += f" Held constant: {held}."
+    return _section("Equilibria and limit cycles", table, words, note=note)
 
 
 def _residuals(f: Findings, page: _Page) -> str:
