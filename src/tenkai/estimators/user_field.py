@@ -23,23 +23,24 @@ _COLUMNS = ("value", "standard_error", "lower", "upper")
 
 def checked_field(field: Callable, data: Trajectories, dim: int) -> Any:
     """The field with its numbers as arrays; `InputError` unless ``f(t, y, u)`` is (dim,)."""
-    field = jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, float) else a, field)
+    field = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, float) else a, field)
     if not any(eqx.is_inexact_array_like(leaf) for leaf in jax.tree.leaves(field)):
         raise InputError(
             "field", expected="an Equinox module with floating-point parameters to learn",
             got=type(field).__name__, do="make its unknown numbers fields of an eqx.Module",
         )  # fmt: skip
-    y = np.ones(dim)
-    known = np.concatenate([np.nan_to_num(s.x[:1]) for s in data])[0]
-    y[: len(known)] = known
     k = data.n_inputs + len(data.static_names)
-    try:
-        out = field(jnp.zeros(()), jnp.asarray(y), jnp.zeros(k) if k else None)
-        shape = np.shape(out)
+    state, inputs = (np.zeros(n, np.float32) for n in (dim, k))
+    try:  # traced as in training: nothing is computed, nothing compiled
+        out = eqx.filter_eval_shape(
+            lambda f, t, y, u: jnp.asarray(f(t, y, u)),
+            field, np.float32(0), state, inputs if k else None,
+        )  # fmt: skip
+        shape = out.shape
     except Exception as error:
         raise InputError(
             "field", expected=f"f(t, y, u) that takes y of shape ({dim},)",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0]}", do="mend the field",
+            got=f"{type(error).__name__}: {(str(error).splitlines() or [""])[0]}", do="mend the field",
         ) from error  # fmt: skip
     if shape != (dim,):
         raise InputError(
