@@ -12,7 +12,8 @@ from tenkai.curriculum.intervals import (
     quantile,
     with_horizon,
 )
-from tenkai.curriculum.problem import Problem, Smoother, ends, folds, windows
+from tenkai.curriculum.problem import Problem, ends, folds, windows
+from tenkai.curriculum.smoothing import Smoother
 from tenkai.data import Scaler, Trajectories
 
 UNIT = Scaler(np.zeros(1), np.ones(1), np.zeros(1, bool))

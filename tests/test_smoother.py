@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tenkai.curriculum.problem import Noise, Problem, Smoother
+from tenkai.curriculum.problem import Problem
 from tenkai.curriculum.smoother import Clock, choose, condition, smooth
+from tenkai.curriculum.smoothing import Noise, Smoother
 from tenkai.data import Scaler, Trajectories
 
 SEEDS = range(20)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..models.grid import Grid
 from ..objectives import Penalties, Probe, Segments, Slopes
-from .problem import Smoothed
+from .smoothing import Smoothed
 from .task import Plan, Task
 
 _POINTS = 128  # the points of gradient matching come in multiples of this

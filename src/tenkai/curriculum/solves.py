@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..models.ensemble import cast, paths
-from ..models.grid import Grid, Size
+from ..models.grid import ANY_SIZE, Grid, Size
 from ..models.trajectory import TrajectoryModel
 from .task import Plan, Task
 
@@ -22,7 +22,7 @@ class Solves:
         self.size: Size = task.problem.grid(MOST_REFINED).size
         self._grids: dict[tuple[int, Size], Grid] = {}
 
-    def grid(self, refine: int, least: Size = Size()) -> Grid:
+    def grid(self, refine: int, least: Size = ANY_SIZE) -> Grid:
         """The training's grid with `refine` times the coarsest one's steps."""
         key = refine, least
         if key not in self._grids:

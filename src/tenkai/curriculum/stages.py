@@ -36,8 +36,9 @@ from .material import (
     slopes,
     typical,
 )
-from .problem import Smoothed, Smoother, windows
+from .problem import windows
 from .recipes import narrowed
+from .smoothing import Smoothed, Smoother
 from .solves import Solves
 from .task import Plan, Task, Trained
 

@@ -16,7 +16,8 @@ from ..models.grid import Size, pack, substeps
 from ..models.trajectory import TrajectoryModel
 from ..unfold import Tableau
 from .least_squares import Normal, levenberg_marquardt
-from .problem import Problem, Smoother
+from .problem import Problem
+from .smoothing import Smoother
 
 _PRIOR = 1e-3  # weight of the first guess: it decides only what the observations leave open
 
@@ -28,9 +29,12 @@ def start_states(
 
     The first guess is the smoother's; `known` (series, dim), standardised, holds what is given.
     """
-    scaled = Scaler(*ensemble.state).forward(problem.values)
+    scaler = Scaler(*ensemble.state)
+    scaled = scaler.forward(problem.values)
     hidden = ensemble.dim - ensemble.shown
-    smoothed = Smoother(problem, scaled, np.zeros(len(scaled), bool), hidden)(~np.isnan(scaled))
+    smoothed = Smoother(problem, scaled, np.zeros(len(scaled), bool), hidden, scaler)(
+        ~np.isnan(scaled)
+    )
     middle = ensemble.starts.mean(1)[:, None]
     out = np.repeat(middle, len(problem.spans), axis=1)
     length = max(s.stop - s.start for s in problem.spans)

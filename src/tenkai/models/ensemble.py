@@ -14,7 +14,7 @@ from jaxtyping import Float, PyTree
 
 from ..data import Scaler, TimeScaler
 from ..unfold import RK4, Tableau
-from .grid import Size, pack, substeps
+from .grid import ANY_SIZE, Size, pack, substeps
 from .trajectory import TrajectoryModel
 
 PAD = 64  # steps and nodes come in multiples of this, so that predictions share programs
@@ -38,7 +38,7 @@ class Ensemble:
     held: bool
     step: float
     tableau: Tableau = RK4
-    size: Size = Size()
+    size: Size = ANY_SIZE
 
     @property
     def members(self) -> int:

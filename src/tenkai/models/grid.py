@@ -24,6 +24,9 @@ class Size(NamedTuple):
     nodes: int = 0
 
 
+ANY_SIZE = Size()
+
+
 class Grid(NamedTuple):
     """Steps (rows, steps) and, per node, where it starts a step and where it is reached.
 
@@ -61,7 +64,7 @@ def pack(
     held: bool = False,
     row_length: int = 1024,
     pad_to: int = 1,
-    least: Size = Size(),
+    least: Size = ANY_SIZE,
 ) -> Grid:
     """Lay the series (times (n,), substeps per gap (n-1,), inputs (n, k)) out in rows of steps.
 
