@@ -38,9 +38,10 @@ def checked_field(field: Callable, data: Trajectories, dim: int) -> Any:
         )  # fmt: skip
         shape = out.shape
     except Exception as error:
+        said = str(error).partition("\n")[0]
         raise InputError(
             "field", expected=f"f(t, y, u) that takes y of shape ({dim},)",
-            got=f"{type(error).__name__}: {(str(error).splitlines() or [""])[0]}", do="mend the field",
+            got=f"{type(error).__name__}: {said}", do="mend the field",
         ) from error  # fmt: skip
     if shape != (dim,):
         raise InputError(
