@@ -56,8 +56,11 @@ class Learner(Oscillator):
     def get_params(self) -> dict[str, Any]:
         return self.options
 
-    def fit(self, data: Any, *, checkpoint: Path, log: Path, progress: bool | None) -> Learner:
-        type(self).seen = {"options": self.options, "progress": progress, "data": data}
+    def set_params(self, **options: Any) -> None:
+        self.options |= options
+
+    def fit(self, data: Any, *, checkpoint: Path, log: Path, **asked: Any) -> Learner:
+        type(self).seen = {"options": self.options, "data": data, **asked}
         if self.stop_after == "nothing":
             raise KeyboardInterrupt
         checkpoint.mkdir(exist_ok=True)
@@ -140,6 +143,15 @@ def test_bad_input_is_answered_without_jax(tmp_path: Path) -> None:
         (["walk"], "No such command"),
         (["fit", EXAMPLE, "--model", "oracle"], "expected neural-ode; got oracle"),
         (["fit", EXAMPLE, "--positive", "maybe"], "expected auto, yes, no; got maybe"),
+        (["fit", EXAMPLE, "--width", "wide"], "at least 1, or \"auto\"; got 'wide'"),
+        (["fit", EXAMPLE, "--width", "0"], "--width: expected a whole number of at least 1"),
+        (["fit", EXAMPLE, "--augment", "-1"], "--augment: expected a whole number of at least 0"),
+        (["fit", EXAMPLE, "--decay", "some"], "--decay: expected a number of at least zero"),
+        (["fit", EXAMPLE, "--jacobian", "inf"], "--jacobian: expected a number of at least zero"),
+        (["fit", EXAMPLE, "--order", "3"], "--order: expected 1 or 2; got 3"),
+        (["fit", EXAMPLE, "--from", "nowhere"], "expected a run directory"),
+        (["forecast", "x", "--horizon", "1", "--kind", "true"], "observation or latent; got true"),
+        (["equilibria", "nowhere"], "expected a run directory"),
         (["fit", EXAMPLE, "--coverage", "90"], "expected a share between 0 and 1"),
         (["fit", EXAMPLE, "--resume", "--overwrite"], "got both"),
         (["reproduce", "alchemy"], "expected one of"),
@@ -256,11 +268,61 @@ def test_fit_writes_a_run(tk: Say, tmp_path: Path, learner: type[Learner]) -> No
     assert {p.name for p in run.parent.iterdir()} == {"lynx_hare"}
 
 
-def test_fit_ends_with_three_lines(tk: Say, learner: type[Learner]) -> None:
-    quality, intervals, report = tk("fit", EXAMPLE).out.splitlines()
+def test_options_reach_the_estimator_and_the_configuration(
+    tk: Say, tmp_path: Path, learner: type[Learner]
+) -> None:
+    said = "--augment auto --order 2 --width 16 --decay auto --jacobian 1e-3 --activation relu"
+    assert tk("fit", EXAMPLE, *said.split(), "--positive", "no").code == 0
+    expected = {
+        "augment": "auto", "order": 2, "width": 16, "decay": "auto", "jacobian": 1e-3,
+        "activation": "relu", "seed": 0,
+    }  # fmt: skip
+    assert learner.seen["options"] == expected | {"positive": False}
+    arguments = json.loads((tmp_path / "runs/lynx_hare/config.json").read_text())["arguments"]
+    assert arguments.items() >= (expected | {"positive": "no"}).items()
+
+
+def test_every_option_of_the_network_can_be_typed(tk: Say) -> None:
+    from tenkai.estimators import NeuralODE
+
+    in_python_only = {"y0", "field", "residual", "method"}
+    said = tk("fit", "--help").out
+    names = NeuralODE().get_params().keys() - in_python_only
+    assert [n for n in names if f"--{n.replace('_', '-')} " not in said] == []
+
+
+def test_fit_ends_with_a_short_page(tk: Say, learner: type[Learner]) -> None:
+    learner.status = Status("finished", "Trained", notes=("one thing", "another", "one thing"))
+    status, one, another, quality, intervals, report = tk("fit", EXAMPLE).out.splitlines()
+    assert status == "Finished: Trained."
+    assert (one, another) == ("  one thing", "  another")
     assert "best naive forecast (mean, 0.9)" in quality
     assert "17 of 20" in intervals
     assert report == "Report: runs/lynx_hare/report.html"
+
+
+def test_notes_of_the_data_are_printed_once(
+    tk: Say, tmp_path: Path, learner: type[Learner]
+) -> None:
+    note = "3 rows have no time"
+
+    def noted(self: Learner, *args: Any, **options: Any) -> None:
+        self.options = options
+        Oscillator.__init__(self, notes=(note,))
+
+    learner.__init__ = noted
+    learner.status = Status("finished", "Trained", notes=(note, "another"))
+    out = tk("fit", EXAMPLE).out
+    assert "another" in out
+    assert note not in out
+
+
+def test_a_poor_forecast_is_visible_and_code_0(tk: Say, learner: type[Learner]) -> None:
+    learner.status = Status("poor forecast", "the end was missed", "chaos", "add data")
+    answer = tk("fit", EXAMPLE)
+    assert answer.code == 0
+    headline = "Poor forecast: the end was missed. Cause: chaos. Do: add data."
+    assert answer.out.splitlines()[0] == headline
 
 
 def test_forecast_table_is_long(tk: Say, tmp_path: Path, learner: type[Learner]) -> None:
@@ -281,10 +343,11 @@ def test_status_that_is_not_ok_is_code_3_with_all_results(
     tk: Say, tmp_path: Path, learner: type[Learner]
 ) -> None:
     learner.status = Status("stalled", "Stopped early", "the rate", "use more steps", ok=False)
-    answer = tk("fit", EXAMPLE)
+    answer = tk("fit", EXAMPLE, "--quiet")
     assert answer.code == 3
-    assert answer.err == "tenkai: Stopped early. Cause: the rate. Do: use more steps.\n"
+    assert answer.err == "tenkai: Stalled: Stopped early. Cause: the rate. Do: use more steps.\n"
     assert (tmp_path / "runs/lynx_hare/report.html").exists()
+    assert tk("fit", EXAMPLE, "--resume").code == 3
 
 
 def test_an_old_run_is_kept_unless_told(tk: Say, tmp_path: Path, learner: type[Learner]) -> None:
@@ -349,6 +412,43 @@ def test_our_bugs_have_a_traceback_and_keep_what_was_learned(
     assert "Traceback" in answer.err
     assert "issue tracker" in answer.err.splitlines()[-1]
     assert (tmp_path / "runs/lynx_hare/checkpoints/1.safetensors").exists()
+
+
+# --- going on from a run ---
+
+
+def test_fit_from_a_run(tk: Say, tmp_path: Path, run: Path, learner: type[Learner]) -> None:
+    more = tmp_path / "more.csv"
+    more.write_text(EXAMPLE.read_text())
+    answer = tk("fit", more, "--from", run, "--steps", "9")
+    assert answer.code == 0, answer.err
+    assert learner.seen["warm_start"] is True
+    assert learner.seen["options"] == {"steps": 9, "seed": 0}
+    config = json.loads((tmp_path / "runs/more/config.json").read_text())
+    model = run / "model.safetensors"
+    assert config["from"] == {
+        "path": str(run), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()
+    }  # fmt: skip
+    assert tk("fit", more, "--from", run, "--steps", "9", "--resume").code == 0
+    assert "--from: expected" in tk("fit", more, "--resume", "--steps", "9").line
+
+
+def test_fit_from_a_run_reads_its_columns(tk: Say, tmp_path: Path, learner: type[Learner]) -> None:
+    tk("fit", EXAMPLE, "--targets", "Hare", "--out", "a", "--width", "8")
+    assert tk("fit", EXAMPLE, "--from", "a", "--out", "b").code == 0
+    assert learner.seen["data"].names == ("Hare",)
+    arguments = json.loads((tmp_path / "b/config.json").read_text())["arguments"]
+    assert (arguments["targets"], arguments["width"]) == (["Hare"], 8)
+
+
+def test_fit_from_a_run_refuses_what_it_would_ignore(tk: Say, tmp_path: Path, run: Path) -> None:
+    before = files(tmp_path)
+    ask = ["fit", EXAMPLE, "--from", run, "--out", "new"]
+    assert "--width: expected none" in tk(*ask, "--width", "8").line
+    assert "another directory" in tk("fit", EXAMPLE, "--from", run, "--overwrite").line
+    assert files(tmp_path) == before
+    (run / "model.safetensors").unlink()
+    assert "expected a finished run" in tk(*ask).line
 
 
 # --- questions to a run ---
@@ -581,6 +681,52 @@ def test_simulate_with_inputs(tk: Say, tmp_path: Path, driven: Path) -> None:
     assert "future values of u" in tk(*ask).line
     rows = table(tk(*ask, "--inputs", "u.csv").out)
     assert [float(row["time"]) for row in rows] == [0, 1.5, 3]
+
+
+def test_forecast_at_the_times_of_the_inputs(tk: Say, tmp_path: Path, driven: Path) -> None:
+    (tmp_path / "u.csv").write_text("t,u\n6.5,0\n7,1\n")
+    (tmp_path / "times.csv").write_text("t\n6.6\n6.9\n")
+    rows = table(tk("forecast", driven, "--inputs", "u.csv").out)
+    assert [float(row["time"]) for row in rows] == [6.5, 7]
+    rows = table(tk("forecast", driven, "--inputs", "u.csv", "--times", "times.csv").out)
+    assert [float(row["time"]) for row in rows] == [6.6, 6.9]
+
+
+def test_inputs_that_are_missing_are_asked_for(tk: Say, driven: Path) -> None:
+    line = tk("forecast", driven, "--horizon", "1").line
+    assert "expected a table of future values of u; got none. Pass --inputs FILE" in line
+
+
+def test_latent_intervals_are_narrower(tk: Say, tmp_path: Path, driven: Path) -> None:
+    (tmp_path / "u.csv").write_text("t,u\n6.5,0\n7,1\n")
+
+    def width(*options: str) -> float:
+        row = table(tk("forecast", driven, "--inputs", "u.csv", *options).out)[0]
+        return float(row["upper"]) - float(row["lower"])
+
+    assert 0 < width("--kind", "latent") < width()
+    assert width("--coverage", "0.5") < width()
+
+
+def test_equilibria(tk: Say, tmp_path: Path, driven: Path) -> None:
+    answer = tk("equilibria", driven, "--inputs", "u=0.5", "--json", "found.json")
+    assert answer.code == 0, answer.err
+    assert "at u = 0.5" in answer.out.splitlines()[0]
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["inputs"] == {"u": 0.5}
+    assert len(found["equilibria"]) == int(answer.out.split()[0].replace("no", "0"))
+    assert "'v=1'" in tk("equilibria", driven, "--inputs", "v=1").line
+
+
+def test_fit_says_how_to_forecast_with_inputs(
+    tk: Say, tmp_path: Path, driven: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenkai.report.html", lambda *args, **options: None)
+    data = driven.parent / "d.csv"
+    answer = tk("fit", data, "--from", driven, "--out", "more", "--steps", "5")
+    assert answer.code in (0, 3), answer.err
+    assert "future values of u. Do: tenkai forecast more --inputs FILE" in answer.out
+    assert len((tmp_path / "more/forecast.csv").read_text().splitlines()) == 1
 
 
 def test_report_of_a_run_with_inputs(tk: Say, driven: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +15,63 @@ from .folder import Run
 from .training import check_coverage, usual_forecasts, write_table
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a forecast is asked for."""
+
+    horizon: str | None
+    times: Path | None
+    inputs: Path | None
+    coverage: float
+    kind: str
+
+    def check(self) -> None:
+        """`InputError` for what is wrong whatever the run; inputs alone bring their times."""
+        check_coverage(self.coverage)
+        if self.kind not in ("observation", "latent"):
+            raise InputError(
+                "--kind", expected="observation or latent", got=self.kind, do="pick one of these"
+            )
+        given = [x for x in (self.horizon, self.times) if x is not None]
+        if len(given) == 2 or not (given or self.inputs):
+            got = "both" if given else "neither"
+            raise InputError(
+                "forecast", expected="--horizon or --times (or --inputs, for their times)",
+                got=got, do="pass one",
+            )  # fmt: skip
+
+
 def forecast(
-    run: Path,
-    data: Path | None,
-    horizon: str | None,
-    times: Path | None,
-    inputs: Path | None,
-    coverage: float,
-    out: Path | None,
-    *,
-    cache: bool,
+    run: Path, data: Path | None, question: Question, out: Path | None, *, cache: bool
 ) -> None:
     """Forecast the learned series, or those of other data whose states are estimated first."""
-    check_coverage(coverage)
-    if (horizon is None) == (times is None):
-        got = "neither" if horizon is None else "both"
-        raise InputError("forecast", expected="--horizon or --times", got=got, do="pass one")
+    question.check()
     arguments = Run(run).read()["arguments"]
-    estimator = _load(Run(run), cache)
+    estimator = load(Run(run), cache)
     shown = estimator.data_ if data is None else _read_like(arguments, data)
-    clock = estimator.data_.clock
-    at = None if times is None else read_times(times, clock)
+    clock, horizon = estimator.data_.clock, question.horizon
+    at = None if question.times is None else read_times(question.times, clock)
     known: dict[str, Any] = {} if data is None else {"data": shown}
     last = max(s.t[-1] for s in shown)
     end = None if horizon is None else last + clock.horizon(horizon, last)
-    if inputs is not None:
-        table = _read_inputs(arguments, inputs, estimator.data_)
+    if question.inputs is None:
+        need_inputs(estimator.data_)
+    else:
+        table = _read_inputs(arguments, question.inputs, estimator.data_)
         at, known["inputs"] = inputs_ahead(table, shown, at, last, end)
     if at is not None:
         horizon, known["times"] = None, clock.decode(at)
-    made = estimator.forecast(horizon, coverage=coverage, **known)
+    made = estimator.forecast(horizon, coverage=question.coverage, kind=question.kind, **known)
     _write(made if isinstance(made, list) else [made], out)
+
+
+def need_inputs(data: Any) -> None:
+    """`InputError` where the model has inputs whose values nobody gave."""
+    if data.n_inputs:
+        raise InputError(
+            "--inputs", expected=f"a table of future values of {', '.join(data.input_names)}",
+            got="none", do="pass --inputs FILE",
+        )  # fmt: skip
 
 
 def simulate(
@@ -62,7 +89,7 @@ def simulate(
     if points < 2:
         raise InputError("--points", expected="at least 2", got=str(points), do="pass more")
     arguments = Run(run).read()["arguments"]
-    estimator = _load(Run(run), cache)
+    estimator = load(Run(run), cache)
     data = estimator.data_
     state = parse_state(y0, data.names)
     begin = min(s.t[0] for s in data) if start is None else data.clock.encode([start])[0]
@@ -73,7 +100,9 @@ def simulate(
             do="pass a later end, or another --start",
         )  # fmt: skip
     at, u = np.linspace(begin, end, points), None
-    if inputs is not None:
+    if inputs is None:
+        need_inputs(data)
+    else:
         table = _read_inputs(arguments, inputs, data)
         u = _held(table[0], at, table)
     path = estimator.simulate(state, data.clock.decode(at), u)
@@ -84,7 +113,7 @@ def report(run: Path, *, cache: bool) -> None:
     """Write `report.html` of a run again."""
     folder = Run(run)
     arguments = folder.read()["arguments"]
-    estimator = _load(folder, cache)
+    estimator = load(folder, cache)
     from ..report import html
 
     coverage = arguments["coverage"]
@@ -93,9 +122,9 @@ def report(run: Path, *, cache: bool) -> None:
     print(f"Report: {folder.report}")
 
 
-def parse_state(text: str, names: tuple[str, ...]) -> np.ndarray:
+def parse_state(text: str, names: tuple[str, ...], what: str = "--y0") -> np.ndarray:
     """A state from "Lynx=10,Hare=20"; `InputError` unless every variable has one number."""
-    what, example = "--y0", ",".join(f"{name}=1" for name in names)
+    example = ",".join(f"{name}=1" for name in names)
     given: dict[str, float] = {}
     for field in next(csv.reader([text], skipinitialspace=True), []):
         name, _, value = field.rpartition("=")
@@ -201,14 +230,14 @@ def _held(row: Any, at: np.ndarray, table: Any) -> np.ndarray:
     return np.stack([np.interp(at, row.t, column) for column in row.x.T], axis=1)
 
 
-def _load(run: Run, cache: bool) -> Any:
+def load(run: Run, cache: bool) -> Any:
     """The learned model, after the configuration has been found readable."""
     from ..devices import configure
 
     configure(cache=cache)
-    from ..estimators import load
+    from .. import estimators
 
-    return load(run.model)
+    return estimators.load(run.model)
 
 
 def _write(records: list[Any], out: Path | None) -> None:

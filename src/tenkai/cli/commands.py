@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..errors import InputError
 
 app = typer.Typer(
     name="tenkai",
@@ -24,6 +25,9 @@ app = typer.Typer(
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `tenkai fit` wrote.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no compiled programs on disk.")]
+Kind = Annotated[
+    str, typer.Option(metavar="observation|latent", help="What the intervals are for.")
+]
 Coverage = Annotated[float, typer.Option(help="Coverage of the intervals, between 0 and 1.")]
 Horizon = Annotated[
     str | None, typer.Option(help='How far, in units of the time column ("10"; for dates "10D").')
@@ -49,6 +53,34 @@ def listed(text: str | None) -> list[str] | None:
     return [name.strip() for name in row if name.strip()]
 
 
+def counted(option: str, text: str | None, least: int) -> int | str | None:
+    """A whole number of at least `least`, or "auto"."""
+    if text is None or text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < least:
+        raise InputError(
+            f"--{option}", expected=f'a whole number of at least {least}, or "auto"',
+            got=repr(text), do="pass auto",
+        )  # fmt: skip
+    return int(text)
+
+
+def weighed(option: str, text: str | None) -> float | str | None:
+    """A number of at least zero, or "auto"."""
+    if text is None or text == "auto":
+        return text
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight < float("inf"):
+        raise InputError(
+            f"--{option}", expected='a number of at least zero, or "auto"', got=repr(text),
+            do="pass auto",
+        )  # fmt: skip
+    return weight
+
+
 @app.command()
 def fit(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet file.")],
@@ -64,18 +96,37 @@ def fit(
     positive: Annotated[
         str | None, typer.Option(metavar="auto|yes|no", help="Learn on a log scale.")
     ] = None,
-    augment: Annotated[int | None, typer.Option(help="Hidden dimensions of the state.")] = None,
+    augment: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Hidden dimensions of the state.")
+    ] = None,
+    order: Annotated[
+        int | None, typer.Option(metavar="1|2", help="2: only positions are observed.")
+    ] = None,
     time_dependent: Annotated[
         bool | None, typer.Option("--time-dependent", help="Let the equation depend on the time.")
     ] = None,
     members: Annotated[int | None, typer.Option(help="Networks in the ensemble.")] = None,
-    width: Annotated[int | None, typer.Option(help="Units in each hidden layer.")] = None,
+    width: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Units in each hidden layer.")
+    ] = None,
     depth: Annotated[int | None, typer.Option(help="Hidden layers.")] = None,
+    activation: Annotated[str | None, typer.Option(help="Of the hidden layers.")] = None,
+    decay: Annotated[
+        str | None, typer.Option(metavar="X|auto", help="Weight decay of the networks.")
+    ] = None,
+    jacobian: Annotated[
+        str | None, typer.Option(metavar="X|auto", help="Penalty against blow-up beyond the data.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of each stage.")] = None,
     matching_steps: Annotated[int | None, typer.Option(help="Those of the first stage.")] = None,
     held_out: Annotated[float | None, typer.Option(help="Share of each end to test on.")] = None,
     precision: Annotated[str | None, typer.Option(metavar="float32|float64")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of everything random. [default: 0]")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Go on from a run's model.")
+    ] = None,
     horizon: Horizon = None,
     coverage: Coverage = 0.9,
     devices: Annotated[int | None, typer.Option(help="CPU devices. [default: all cores]")] = None,
@@ -102,21 +153,26 @@ def fit(
         },
         options={
             "positive": positive,
-            "augment": augment,
+            "augment": counted("augment", augment, 0),
+            "order": order,
             "time_dependent": time_dependent,
             "members": members,
-            "width": width,
+            "width": counted("width", width, 1),
             "depth": depth,
+            "activation": activation,
+            "decay": weighed("decay", decay),
+            "jacobian": weighed("jacobian", jacobian),
             "steps": steps,
             "matching_steps": matching_steps,
             "held_out": held_out,
             "precision": precision,
-            "seed": seed,
+            "seed": seed if start or seed is not None else 0,
         },
         horizon=horizon,
         coverage=coverage,
         devices=devices,
         cache=not no_cache,
+        start=start,
     )
     return train(request, overwrite=overwrite, resume=resume, quiet=quiet)
 
@@ -130,6 +186,7 @@ def forecast(
     horizon: Horizon = None,
     times: Annotated[Path | None, typer.Option(help="File of times, one per line.")] = None,
     inputs: Annotated[Path | None, typer.Option(help="Table of future known inputs.")] = None,
+    kind: Kind = "observation",
     coverage: Coverage = 0.9,
     out: Annotated[Path | None, typer.Option(help="CSV file. [default: standard output]")] = None,
     no_cache: NoCache = False,
@@ -137,7 +194,8 @@ def forecast(
     """Forecast the learned series, or those of DATA, as a long table with intervals."""
     from . import asking
 
-    asking.forecast(run, data, horizon, times, inputs, coverage, out, cache=not no_cache)
+    question = asking.Question(horizon, times, inputs, coverage, kind)
+    asking.forecast(run, data, question, out, cache=not no_cache)
 
 
 @app.command()
@@ -157,6 +215,21 @@ def simulate(
     from . import asking
 
     asking.simulate(run, y0, until, start, points, inputs, out, cache=not no_cache)
+
+
+@app.command()
+def equilibria(
+    run: RunPath,
+    inputs: Annotated[
+        str | None, typer.Option(help='Inputs held constant: "u=1". [default: their mean]')
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the numbers to this file.")] = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Where the learned flow stands still, of what kind, and its limit cycles."""
+    from .standing import equilibria
+
+    equilibria(run, inputs, json, cache=not no_cache)
 
 
 @app.command()

@@ -108,6 +108,13 @@ class Run:
                 got="a file with another SHA-256",
                 do="resume with the same file, or fit into another --out",
             )
+        if stored.get("from") != config.get("from"):
+            raise InputError(
+                "option --from",
+                expected=f"{_named(stored.get('from'))}, as in the run {str(self.path)!r}",
+                got=_named(config.get("from")),
+                do="resume with the same model to go on from, or fit into another --out",
+            )
         there, here = stored["arguments"], config["arguments"]
         for name in sorted(there.keys() | here.keys()):
             if there.get(name) != here.get(name):
@@ -156,6 +163,25 @@ class Run:
     def holds_something(self) -> bool:
         """Whether a model or a state to go on from has been saved."""
         return self.model.exists() or any(self.checkpoints.rglob("*.safetensors"))
+
+
+def _named(begun: dict[str, str] | None) -> str:
+    """The model that a run went on from."""
+    return "none" if begun is None else f"{begun['path']!r} ({begun['sha256'][:8]})"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Numbers for `--json FILE`."""
+    from ..storage import write_atomic
+
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        write_atomic(path, text.encode())
+    except OSError as error:
+        raise InputError(
+            f"--json {str(path)!r}", expected="a file that can be written",
+            got=error.strerror or str(error), do="choose another path",
+        ) from None  # fmt: skip
 
 
 def sha256(path: Path) -> str:

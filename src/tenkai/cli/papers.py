@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from .. import reproduce
 from ..errors import InputError
+from .folder import write_json
 
 
 def list_entries() -> None:
@@ -42,18 +42,4 @@ def run_entries(
         print(result, flush=True)
         done.append(result.to_json())
         if out is not None:
-            _write(out, done[0] if len(names) == 1 else done)
-
-
-def _write(path: Path, value: object) -> None:
-    from ..storage import write_atomic
-
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        write_atomic(path, text.encode())
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise InputError(
-            f"--json {str(path)!r}", expected="a file that can be written", got=got,
-            do="choose another path",
-        ) from None  # fmt: skip
+            write_json(out, done[0] if len(names) == 1 else done)

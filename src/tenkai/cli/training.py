@@ -5,25 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .folder import FORMAT, Run, sha256, versions
+from .page import headline, page
 
 if TYPE_CHECKING:
     from ..data import Trajectories
 
 MODELS = {"neural-ode": "NeuralODE"}
 _POSITIVE = {"auto": "auto", "yes": True, "no": False}
+_FREE = ("steps", "seed")  # what may differ from the run that a fit goes on from
 _MOST_DEVICES = 8  # members and batches of common size do not fill more
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. `roles` name columns; `options` go to the estimator."""
+    """What the user asked for. `roles` name columns; `options` go to the estimator.
+
+    With a `start`, the run that a fit goes on from, both are that run's where not given.
+    """
 
     data: Path
     out: Path
@@ -34,6 +39,7 @@ class Request:
     coverage: float
     devices: int | None
     cache: bool
+    start: Path | None = None
 
     def check(self) -> None:
         """`InputError` for options that are wrong whatever the data."""
@@ -44,7 +50,38 @@ class Request:
         if positive is not None and positive not in _POSITIVE:
             known = ", ".join(_POSITIVE)
             raise InputError("--positive", expected=known, got=positive, do="pick one of these")
+        if self.options.get("order") not in (None, 1, 2):
+            got = str(self.options["order"])
+            raise InputError("--order", expected="1 or 2", got=got, do="pick one of these")
         check_coverage(self.coverage)
+
+    def filled(self) -> Request:
+        """What is open, taken from the run to go on from; `InputError` for what cannot change."""
+        if self.start is None:
+            return self
+        if self.start.resolve() == self.out.resolve():
+            raise InputError(
+                "--out", expected="another directory than that of --from", got=str(self.out),
+                do="choose another --out",
+            )  # fmt: skip
+        for name, value in self.options.items():
+            if value is not None and name not in _FREE:
+                raise InputError(
+                    f"--{name.replace('_', '-')}", expected="none: --from keeps the run's choices",
+                    got=str(value), do="leave it away, or fit without --from",
+                )  # fmt: skip
+        source = Run(self.start)
+        arguments = source.read()["arguments"]
+        if not source.model.exists():
+            raise InputError(
+                "--from", expected="a finished run", got=f"{str(self.start)!r}, without a model",
+                do="finish it with --resume",
+            )  # fmt: skip
+        roles, options = (
+            {name: arguments.get(name) if value is None else value for name, value in part.items()}
+            for part in (self.roles, self.options)
+        )
+        return replace(self, roles=roles, options=options)
 
     @property
     def estimator_options(self) -> dict[str, Any]:
@@ -58,6 +95,9 @@ class Request:
         """What `config.json` records before the fit."""
         arguments = {"model": self.model, **self.roles, **self.options}
         arguments |= {"horizon": self.horizon, "coverage": self.coverage, "devices": devices}
+        begun = self.start and {
+            "path": str(self.start.resolve()), "sha256": sha256(Run(self.start).model),
+        }  # fmt: skip
         return {
             "format": FORMAT,
             "command": "fit",
@@ -65,6 +105,7 @@ class Request:
             "seed": self.options["seed"],
             "versions": versions(),
             "data": {"path": str(self.data.resolve()), "sha256": sha256(self.data)},
+            "from": begun,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
@@ -80,6 +121,7 @@ def check_coverage(coverage: float) -> None:
 def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> int:
     """Run the command; the exit code is 0, 3 (not ok) or 130 (stopped, saved)."""
     request.check()
+    request = request.filled()
     run = Run(request.out)
     if resume and overwrite:
         raise InputError("options", expected="--overwrite or --resume", got="both", do="pass one")
@@ -92,7 +134,7 @@ def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> in
         ended = run.read().get("status")
         if ended is not None:
             _print(quiet, f"{run.path} is finished: {ended['message']}")
-            return 0
+            return 0 if ended["ok"] else 3
     _print(quiet, *(f"Note: {note}" for note in data.notes), file=sys.stderr)
     with contextlib.nullcontext() if resume else run.begun(config):
         try:
@@ -119,8 +161,15 @@ def _learn(
     configure(devices=config["arguments"]["devices"], cache=request.cache)
     from .. import estimators, report
 
-    estimator = getattr(estimators, MODELS[request.model])(**request.estimator_options)
-    estimator.fit(data, checkpoint=run.checkpoints, log=run.history, progress=not quiet)
+    options = {"checkpoint": run.checkpoints, "log": run.history, "progress": not quiet}
+    if request.start is None:
+        estimator = getattr(estimators, MODELS[request.model])(**request.estimator_options)
+    else:
+        estimator = estimators.load(Run(request.start).model)
+        given = request.estimator_options
+        estimator.set_params(**{name: given[name] for name in _FREE if name in given})
+        options["warm_start"] = True
+    estimator.fit(data, **options)
     estimator.save(run.model)
     coverage = request.coverage
     forecasts = usual_forecasts(estimator, request.horizon, coverage)
@@ -129,9 +178,9 @@ def _learn(
     status = estimator.fit_.status
     ended = {"kind": status.kind, "ok": status.ok, "message": str(status)}
     run.write(config | {"status": ended, "seconds": dict(estimator.seconds_)})
-    _print(quiet, *map(str, report.verdict(estimator)), f"Report: {run.report}")
     if not status.ok:
-        _print(quiet, f"tenkai: {status}", file=sys.stderr)
+        print(f"tenkai: {headline(status)}", file=sys.stderr, flush=True)
+    _print(quiet, *page(estimator, run))
     return 0 if status.ok else 3
 
 
