@@ -190,15 +190,18 @@ def _cycles(
     for closed, theirs in found:
         if closed.neutral:
             period = closed.period * ensemble.time.scale
-            notes.append(
-                "paths close without a limit cycle, as around a centre: "
-                f"period {period:.4g} of the path followed"
-            )
-        else:
+            family = "paths close without a limit cycle, as around a centre: "
+            if not any(note.startswith(family) for note in notes):
+                notes.append(f"{family}period {period:.4g} of the path followed")
+        elif 2 * len(theirs) > len(flow.trusted):
             cycles.append(_cycle(ensemble, region, closed, theirs, data))
+        else:
+            notes.append(
+                f"left out: a closed orbit that {len(theirs)} of {len(flow.trusted)} members have"
+            )
     if not cycles and not notes:
         notes.append("no limit cycle found: " + _fate(walks[0], flow, points))
-    return cycles, notes[:1] if not cycles else []
+    return cycles, list(dict.fromkeys(notes))
 
 
 def _beginnings(region: Region, roots: Roots) -> tuple[np.ndarray, np.ndarray]:

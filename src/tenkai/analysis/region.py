@@ -32,9 +32,9 @@ class Region:
 
     @property
     def states(self) -> np.ndarray:
-        """States (n, dim) on the learned paths, of all series and members."""
+        """States (n, dim) on the learned paths, of all series and members, that stay in reach."""
         flat = np.concatenate([p.reshape(-1, p.shape[-1]) for p in self.paths])
-        return flat[np.isfinite(flat).all(1)]
+        return flat[self.searched(flat, margin=1.0)]
 
     def holds(self, z: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """Whether states (..., dim) lie in the data's range, `margin` of it wider on each side."""
@@ -53,11 +53,6 @@ def region_of(ensemble: Ensemble, data: Trajectories, box: Any = None) -> Region
     paths = _paths(ensemble, data)
     states = np.concatenate([p.reshape(-1, ensemble.dim) for p in paths])
     states = states[np.isfinite(states).all(1)]
-    if not len(states):
-        raise InputError(
-            "equilibria", expected="a model whose learned path stays finite",
-            got="one that blew up", do="see fit_.status",
-        )  # fmt: skip
     observed = ensemble.state.forward(np.concatenate([s.x for s in data]))
     low = np.append(np.nanmin(observed, axis=0), states[:, ensemble.shown :].min(0))
     high = np.append(np.nanmax(observed, axis=0), states[:, ensemble.shown :].max(0))

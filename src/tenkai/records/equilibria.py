@@ -167,7 +167,7 @@ def sentence(cycle: Cycle, found: Equilibria) -> str:
     factor = f"{np.abs(cycle.multipliers).max():.2g}" if len(cycle.multipliers) else "-"
     where = "" if cycle.inside else ", partly outside the range of the data"
     return (
-        f"limit cycle ({how}): {period}, distances change by a factor of {factor} per turn, "
+        f"limit cycle ({how}): {period}, distances from it change by a factor of {factor} a turn, "
         f"{cycle.members} of {found.trusted} members{where}"
     )
 

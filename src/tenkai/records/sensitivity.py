@@ -59,7 +59,10 @@ class Sensitivity:
         spread = f" ± {self.exponent_spread:.1g}" if self.exponent_spread > 0 else ""
         rate = f"Lyapunov exponent {self.exponent:.3g}{spread}"
         if not self.grows:
-            return f"Small errors of the start do not clearly grow over this path ({rate})."
+            return (
+                f"Small errors of the start reach {np.nanmax(self.growth):.3g} times their size "
+                f"over this path, but do not keep growing ({rate})."
+            )
         text = (
             f"Small errors of the start grow up to {self.growth[-1]:.3g} times over this path and "
             f"double every {self.doubling_time:.3g} {unit} ({rate})."

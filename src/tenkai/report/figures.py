@@ -186,7 +186,7 @@ def _rings(found: Equilibria, pair: tuple[int, int]) -> list[dict]:
     traces = []
     for cycle in found.cycles:
         x, y = cycle.orbit[:, list(pair)].T
-        line = {"width": 5, "dash": "solid" if cycle.stable else "dash"}
+        line = {"width": 9} if cycle.stable else {"width": 5, "dash": "dash"}
         traces.append(_line(x, y, CYCLE, "limit cycle", line=line))
     return traces
 

@@ -173,7 +173,7 @@ def _equilibria(estimator: Any) -> Equilibria | None:
         return None
     try:
         return ask()
-    except InputError:  # the field reads the time, or its path blew up, which the status says
+    except InputError:  # the field reads the time
         return None
 
 

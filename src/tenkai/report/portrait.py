@@ -79,9 +79,9 @@ def mark(ax: Axes, found: Equilibria, pair: tuple[int, int] | list[int]) -> None
 
 
 def _ring(ax: Axes, cycle: Cycle, pair: list[int], labelled: set[str]) -> None:
-    style = "-" if cycle.stable else "--"
+    style, width = ("-", 6) if cycle.stable else ("--", 3.5)
     name = _once(f"{_STABILITY[cycle.stable]} limit cycle", labelled)
-    ax.plot(*cycle.orbit[:, pair].T, style, color=CYCLE, linewidth=4, zorder=1.5, label=name)
+    ax.plot(*cycle.orbit[:, pair].T, style, color=CYCLE, linewidth=width, zorder=1.5, label=name)
 
 
 def _dot(ax: Axes, e: Equilibrium, x: float, y: float, labelled: set[str]) -> None:

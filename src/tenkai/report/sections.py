@@ -193,9 +193,10 @@ def _standstill(f: Findings) -> str:
     found = f.equilibria
     if found is None:
         return ""
-    table = _table(found.heads(), found.rows()) if len(found) else ""
-    told = [*(sentence(c, found) for c in found.cycles), *found.notes]
-    words = "".join(f"<p>{escape(_sentence(line))}.</p>" for line in told)
+    rows = ((cell.replace(" ± ", "\u00a0±\u00a0") for cell in row) for row in found.rows())
+    table = _table(found.heads(), rows) if len(found) else ""
+    words = "".join(f"<p>{escape(_sentence(sentence(c, found)))}.</p>" for c in found.cycles)
+    words += "".join(f'<p class="note">{escape(_sentence(line))}.</p>' for line in found.notes)
     note = "Where the learned equation stands still or goes round: place and spread over members."
     if found.inputs:
         held = ", ".join(f"{name} at {value:.4g}" for name, value in found.inputs.items())
