@@ -14,7 +14,7 @@ from ..models.grid import Grid
 from ..records import HeldOut
 from .held_out import judge_end
 from .intervals import Calibration, calibrate, cross_coverage
-from .members import Design
+from .members import SOME_NETWORK, Design
 from .problem import Problem
 from .runs import Candidate, Run, run
 from .selection import select
@@ -74,7 +74,8 @@ def learn_more(
     none = np.zeros(len(problem.tau), bool)
     hidden = ensemble.dim - ensemble.shown
     weights = (0.0 if x == "auto" else x for x in (design.decay, design.jacobian))
-    recipe = Recipe(*weights, residual=design.residual)
+    residual = min(SOME_NETWORK) if design.residual == "auto" else design.residual
+    recipe = Recipe(*weights, residual=residual)
     given = np.full((len(problem.spans), ensemble.dim), np.nan)
     given[:, : ensemble.shown] = ensemble.state.forward(known[:, : ensemble.shown])
     given[:, ensemble.shown :] = known[:, ensemble.shown : ensemble.dim]

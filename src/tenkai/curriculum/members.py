@@ -18,7 +18,8 @@ from .problem import Problem
 
 Auto = Literal["auto"]
 WIDTH = 32  # hidden units where nothing else is asked for
-RESIDUAL = 0.1  # weight of the squared network beside an equation where nothing else is asked for
+# Weights of the squared network beside an equation: next to none of it, and what may be chosen.
+NO_NETWORK, SOME_NETWORK = 100.0, (0.1, 0.01)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Design:
     coverage: float = 0.9
     decay: float | Auto = "auto"
     jacobian: float | Auto = "auto"
-    residual: float = 0.0
+    residual: float | Auto = 0.0
 
 
 class Maker:

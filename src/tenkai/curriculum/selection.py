@@ -16,7 +16,7 @@ import numpy as np
 from ..data import Scaler, Trajectories, can_be_log
 from ..errors import InputError
 from .held_out import misses
-from .members import WIDTH, Design
+from .members import NO_NETWORK, SOME_NETWORK, WIDTH, Design
 from .problem import Problem, ends
 from .runs import Candidate, Run, run
 from .task import Plan, Recipe
@@ -50,7 +50,8 @@ def select(
     hidden = _least_hidden(design, data.dim) if design.hidden == "auto" else design.hidden
     decay = _DECAY if design.decay == "auto" else design.decay
     jacobian = 0.0 if design.jacobian == "auto" else design.jacobian
-    default = Recipe(decay, jacobian, residual=design.residual)
+    residual = NO_NETWORK if design.residual == "auto" else design.residual
+    default = Recipe(decay, jacobian, residual=residual)
     closed = ends(problem, design.held_out)
     if not closed.any():
         return Choice(choices[0], default, hidden)
@@ -145,7 +146,8 @@ def _recipe(
     if not others:
         return choice
     error, noise = first.error(scale), first.noise(scale)
-    if error <= max(_GOOD, noise):
+    # What an equation lacks, it also misses in between: that it is no worse there says nothing.
+    if error <= (_GOOD if design.residual == "auto" else max(_GOOD, noise)):
         rounds.notes.append(
             f"other recipes skipped: the held-out end is forecast to {error:.2f} standard "
             "deviations, no worse than the points in between"
@@ -180,9 +182,10 @@ def _least_hidden(design: Design, dim: int) -> int:
 
 def _alternatives(default: Recipe, hidden: int, design: Design) -> list[Recipe]:
     """Recipes that differ from the default where the design says "auto"."""
-    if design.field is not None:
-        return []
     default = replace(default, hidden=hidden)
+    if design.field is not None:
+        weights = SOME_NETWORK if design.residual == "auto" else ()
+        return [replace(default, residual=w) for w in weights]
     out = []
     if design.decay == "auto":
         out += [replace(default, decay=1e-4), replace(default, decay=1e-3)]

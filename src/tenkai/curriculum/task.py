@@ -64,6 +64,8 @@ class Recipe:
             parts.append(f"{self.width} hidden units")
         if hidden:
             parts.append(f"{hidden} hidden state dimension{'s' * (hidden > 1)}")
+        if self.residual:
+            parts.append(f"weight {self.residual:g} of the network beside the equation")
         return ", ".join(parts)
 
 

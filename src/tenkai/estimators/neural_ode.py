@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from ..curriculum.check import discretisation
 from ..curriculum.learning import Learned, learn, learn_more
-from ..curriculum.members import RESIDUAL, Auto, Design
+from ..curriculum.members import Auto, Design
 from ..curriculum.selection import MOST_HIDDEN
 from ..curriculum.task import Plan
 from ..data import Trajectories
@@ -48,8 +48,8 @@ class NeuralODE(Estimator):
             ``(dim,)`` for all series or one row per series.
         time_dependent: let the field read the time.
         field: ``f(t, y, u) -> dy/dt`` in raw units, an Equinox module with parameters to learn.
-        residual: a network beside the `field`, for what the equation lacks; a number is the weight
-            of its squared size in the loss.
+        residual: a network beside the `field`, for what the equation lacks. Its squared size has a
+            weight in the loss: a number, or chosen on a held-out end (True).
         positive: log scale for positive quantities; "auto" decides on a held-out end.
         held_out: share of each series' end that first judges the method and is then learned too.
         steps: optimiser steps of each shooting stage; `matching_steps` those of the first stage.
@@ -212,7 +212,7 @@ class NeuralODE(Estimator):
             hidden=hidden, order=self.order, time_dependent=self.time_dependent, field=field,
             positive=self.positive, held_out=self.held_out, decay=self.decay,
             jacobian=self.jacobian,
-            residual=RESIDUAL if self.residual is True else float(self.residual),
+            residual="auto" if self.residual is True else float(self.residual),
         )  # fmt: skip
 
     def _design(self, data: Trajectories) -> Design:
