@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,7 +20,8 @@ class Problem:
     """All series behind one another; a node is one observation time of one series.
 
     `tau` (nodes,) are scaled times, `series` the index of each node's series, `values`
-    (nodes, dim) raw values with NaN, `inputs` (nodes, k) scaled inputs and covariates.
+    (nodes, dim) raw values with NaN, `inputs` (nodes, k) scaled inputs and covariates. `smoothers`
+    are those that several trainings share.
     """
 
     tau: np.ndarray
@@ -30,6 +31,7 @@ class Problem:
     held: bool
     time: TimeScaler
     input_scaler: Scaler | None
+    smoothers: dict = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..data import Scaler
 from .problem import Problem
@@ -39,6 +41,17 @@ class Noise(NamedTuple):
     level: float
 
 
+def _one_thread(method: Callable) -> Callable:
+    """Small decompositions by several BLAS threads take thirty times as long on a busy machine."""
+
+    @functools.wraps(method)
+    def alone(*args, **options):
+        with threadpool_limits(1, user_api="blas"):
+            return method(*args, **options)
+
+    return alone
+
+
 class Smoother:
     """Smooths the scaled observations of a problem.
 
@@ -48,6 +61,7 @@ class Smoother:
     Of `hidden` dimensions the first `velocities` are the slopes of the observed ones.
     """
 
+    @_one_thread
     def __init__(
         self,
         problem: Problem,
@@ -77,6 +91,7 @@ class Smoother:
         kinds = [[k.kind for k in c if k is not None] for c in zip(*self.kernels, strict=True)]
         return np.array([bool(k) and k[0] == "shaped" for k in kinds])
 
+    @_one_thread
     def __call__(self, use: np.ndarray) -> Smoothed:
         """Smooth only the entries where `use` (nodes, dim)."""
         parts = [

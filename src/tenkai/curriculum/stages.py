@@ -82,10 +82,13 @@ def train(
     out = Trained(np.full(task.members, np.inf), refine)
     smoothed, out.shaped = _smooth(task)
     if task.velocities:
-        task, smoothed = _typical_velocities(task, smoothed)
+        unit = _velocity_units(task, smoothed, begun)
+        task, smoothed = _with_velocities(task, smoothed, unit)
     noise = np.stack([s.noise_sd for s in smoothed])
     stages = _Stages(out, task, plan, Solves(task, plan), noise)
     scale = np.stack([typical(s.slope) for s in smoothed])
+    if task.velocities:
+        scale[:, : task.velocities] = unit
     regularisers = penalties(task, smoothed, plan.seed)
     states = np.where(task.alive[:, None], np.stack([s.states for s in smoothed]), 0.0)
     if begun is None:
@@ -109,12 +112,13 @@ def _smooth(task: Task) -> tuple[list[Smoothed], np.ndarray]:
 
     Equal scales share their kernels.
     """
-    smoothers: dict[bytes, Smoother] = {}
+    smoothers: dict[bytes, Smoother] = task.problem.smoothers
     smoothed, shaped = [], []
     for scaler, values, use, known in zip(
         task.scalers, task.values, task.train, task.known, strict=True
     ):
-        key = np.concatenate([np.asarray(a, float) for a in scaler]).tobytes()
+        numbers = (*scaler, task.closed, [task.hidden, task.velocities])
+        key = np.concatenate([np.asarray(a, float) for a in numbers]).tobytes()
         if key not in smoothers:
             observed = values[:, : task.shown]
             smoothers[key] = Smoother(
@@ -136,17 +140,22 @@ def _through_known(smoothed: Smoothed, known: np.ndarray, task: Task) -> Smoothe
     return replace(smoothed, states=smoothed.states + shift, z=smoothed.z + shift)
 
 
-def _typical_velocities(task: Task, smoothed: list[Smoothed]) -> tuple[Task, list[Smoothed]]:
-    """Velocities in units of their typical size, as a `SecondOrderField` has them."""
-    here = slice(task.shown, task.shown + task.velocities)
-    known, out = task.known.copy(), []
-    for i, one in enumerate(smoothed):
-        unit = np.ones(task.values.shape[2])
-        unit[here] = typical(one.slope)[: task.velocities]
-        known[i] /= unit
-        parts = {n: getattr(one, n) / unit for n in ("states", "z", "slope", "slope_sd")}
-        out.append(replace(one, **parts))
-    return replace(task, known=known), out
+def _velocity_units(task: Task, smoothed: list[Smoothed], begun: Begun | None) -> np.ndarray:
+    """The typical size of the velocities, one for all members: their states can be compared."""
+    if begun is not None:
+        return np.asarray(begun.fields.slope, float)[0, : task.velocities]
+    return typical(np.concatenate([s.slope for s in smoothed]))[: task.velocities]
+
+
+def _with_velocities(
+    task: Task, smoothed: list[Smoothed], unit: np.ndarray
+) -> tuple[Task, list[Smoothed]]:
+    """Velocities in their `unit`, as a `SecondOrderField` has them."""
+    units = np.ones(task.values.shape[2])
+    units[task.shown : task.shown + task.velocities] = unit
+    names = ("states", "z", "slope", "slope_sd")
+    out = [replace(s, **{n: getattr(s, n) / units for n in names}) for s in smoothed]
+    return replace(task, known=task.known / units), out
 
 
 @dataclass(eq=False)
