@@ -91,7 +91,10 @@ def simulate(
     arguments = Run(run).read()["arguments"]
     estimator = load(Run(run), cache)
     data = estimator.data_
-    state = parse_state(y0, data.names)
+    names = data.names
+    if getattr(estimator, "order", 1) == 2:
+        names = (*names, *(f"velocity of {n}" for n in names))
+    state = parse_state(y0, names)
     begin = min(s.t[0] for s in data) if start is None else data.clock.encode([start])[0]
     end = data.clock.encode([until])[0]
     if not end > begin:

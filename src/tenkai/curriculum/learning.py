@@ -76,13 +76,11 @@ def learn_more(
     weights = (0.0 if x == "auto" else x for x in (design.decay, design.jacobian))
     residual = min(SOME_NETWORK) if design.residual == "auto" else design.residual
     recipe = Recipe(*weights, residual=residual)
-    given = np.full((len(problem.spans), ensemble.dim), np.nan)
-    given[:, : ensemble.shown] = ensemble.state.forward(known[:, : ensemble.shown])
-    given[:, ensemble.shown :] = known[:, ensemble.shown : ensemble.dim]
+    known = known[:, : ensemble.dim]
     final = run(
         problem, [Candidate(ensemble.state, recipe)] * ensemble.members, none,
-        known[:, : ensemble.dim], replace(design, hidden=hidden), plan,
-        begun=Begun(ensemble.fields, start_states(ensemble, problem, given)),
+        known, replace(design, hidden=hidden), plan,
+        begun=Begun(ensemble.fields, start_states(ensemble, problem, known)),
     )  # fmt: skip
     inner, owner = _calibrated(final)
     widened = replace(inner, growth=calibration.growth, ahead_scores=calibration.ahead_scores)

@@ -167,8 +167,9 @@ def _recipe(
     recipe = others[best]
     hidden = choice.hidden if recipe.hidden is None else recipe.hidden
     recipe = replace(recipe, hidden=None)
+    augmented = hidden - _least_hidden(design, rounds.data.dim)
     rounds.notes.append(
-        f"{recipe.describe(hidden)}: error on the held-out end {second.error(best):.2f} against "
+        f"{recipe.describe(augmented)}: error on the held-out end {second.error(best):.2f} against "
         f"{error:.2f} standard deviations by default"
     )
     third = rounds.go("the recipe again", [Candidate(scaler, recipe)], hidden)
@@ -217,7 +218,12 @@ def log_choices(
     values = problem.values
     possible = can_be_log(values) & ~(known[:, : data.dim] <= 0).any(0)
     none = np.zeros_like(possible)
-    if design.positive is False:
+    if design.order == 2 and design.positive is True:
+        raise InputError(
+            "positive=True with order=2", expected="one of them: velocities have no log scale",
+            got="both", do="use positive=False or order=1",
+        )  # fmt: skip
+    if design.positive is False or design.order == 2:
         return [none]
     if design.positive is True:
         if not possible.all():

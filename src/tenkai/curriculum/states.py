@@ -27,14 +27,20 @@ def start_states(
 ) -> Float[np.ndarray, "members series dim"]:
     """States at each series' first node by Levenberg-Marquardt on the path's misses, per member.
 
-    The first guess is the smoother's; `known` (series, dim), standardised, holds what is given.
+    The first guess is the smoother's; `known` (series, dim), in raw units, holds what is given.
     """
+    known = ensemble.standardised(known)
     scaler = Scaler(*ensemble.state)
     scaled = scaler.forward(problem.values)
     hidden = ensemble.dim - ensemble.shown
-    smoothed = Smoother(problem, scaled, np.zeros(len(scaled), bool), hidden, scaler)(
+    units = ensemble.velocity_units
+    velocities = 0 if units is None else ensemble.shown
+    smoothed = Smoother(problem, scaled, np.zeros(len(scaled), bool), hidden, scaler, velocities)(
         ~np.isnan(scaled)
     )
+    guessed = smoothed.states[:, : ensemble.given].copy()
+    if units is not None:
+        guessed[:, velocities:] /= units
     middle = ensemble.starts.mean(1)[:, None]
     out = np.repeat(middle, len(problem.spans), axis=1)
     length = max(s.stop - s.start for s in problem.spans)
@@ -46,7 +52,7 @@ def start_states(
         values = np.full((grid.nodes, ensemble.dim), np.nan)
         values[: len(tau), : ensemble.shown] = scaled[span]
         guess = out[:, i].copy()
-        guess[:, : ensemble.shown] = smoothed.states[span.start, : ensemble.shown]
+        guess[:, : ensemble.given] = guessed[span.start]
         guess = np.where(np.isnan(known[i]), guess, known[i])
         dtype = jax.tree.leaves(ensemble.fields)[0].dtype
         run = _start(ensemble.members, ensemble.tableau)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data import Series, Trajectories, read_trajectories
 from ..errors import InputError
+from ..models.ensemble import Ensemble
 
 
 def as_trajectories(x: Any, t: Any = None, u: Any = None, *, learn: bool = True) -> Trajectories:
@@ -62,6 +63,17 @@ def check_states(y: np.ndarray, data: Trajectories, positive: np.ndarray) -> np.
             got="zero or less", do="fit with positive=False, or start above zero",
         )  # fmt: skip
     return y
+
+
+def check_width(count: int, data: Trajectories, ensemble: Ensemble) -> None:
+    """A state is told by the observed variables, velocities where they belong to it, or whole."""
+    if count in (ensemble.given, ensemble.dim):
+        return
+    names, do = ", ".join(data.names), "pass one number per variable"
+    if ensemble.velocity_units is not None:
+        names, do = f"positions and velocities of {names}", "pass the velocities behind"
+    expected = f"{ensemble.given} numbers, {names}"
+    raise InputError("state", expected=expected, got=f"{count} numbers", do=do)
 
 
 def check_coverage(coverage: float) -> float:

@@ -43,9 +43,11 @@ class NeuralODE(Estimator):
     Args:
         members: networks in the ensemble, trained side by side in one compiled program.
         width, depth, activation: of the hidden layers.
-        augment: hidden state dimensions beside the observed ones (Dupont et al. 2019).
-        y0: known start state in raw units (hidden dimensions in model units), NaN = learn it;
-            ``(dim,)`` for all series or one row per series.
+        augment: hidden state dimensions beside the observed ones (Dupont et al. 2019); "auto" asks
+            a held-out end whether there are any.
+        order: 2 for a system seen in position, whose velocities are hidden states of their own.
+        y0: known start state in raw units (augmented dimensions in model units), NaN = learn it;
+            ``(dim,)`` for all series or one row per series; velocities follow the positions.
         time_dependent: let the field read the time.
         field: ``f(t, y, u) -> dy/dt`` in raw units, an Equinox module with parameters to learn.
         residual: a network beside the `field`, for what the equation lacks. Its squared size has a
@@ -310,45 +312,42 @@ class NeuralODE(Estimator):
         return made[0] if len(made) == 1 else made
 
     def simulate(self, y0: Any, t: Any, u: Any = None) -> Path:
-        """The path from any state `y0` (dim,) in raw units at times `t`, the members' mean."""
+        """The path from any state `y0` in raw units at times `t`, the members' mean.
+
+        `y0` (dim,) are the observed variables; with ``order=2`` (2 dim,), positions and then
+        velocities. Augmented dimensions, in model units, may follow; else they are as learned.
+        """
         self._fitted()
         at = np.asarray(self.data_.clock.encode(t), float).reshape(-1)
         state = np.asarray(y0, float).reshape(-1)
-        dims = (self.predictor_.ensemble.shown, self.predictor_.ensemble.dim)
-        if len(at) < 1 or (np.diff(at) <= 0).any() or len(state) not in dims:
+        if len(at) < 1 or (np.diff(at) <= 0).any():
             raise InputError(
-                "simulate", expected=f"{dims[0]} numbers as y0 and increasing times",
-                got=f"{len(state)} numbers, {len(at)} times", do="mend them",
-            )  # fmt: skip
+                "t", expected="increasing times", got=f"{len(at)} times", do="sort them"
+            )
+        border.check_width(len(state), self.data_, self.predictor_.ensemble)
         border.check_states(state, self.data_, self.predictor_.ensemble.state.positive)
         inputs = border.future_inputs(u, len(at), self.data_, 0)
         with self._arithmetic():
             return self.predictor_.simulate(state, at, inputs)
 
     def derivative(self, y: Any, t: Any = None, u: Any = None) -> Float[np.ndarray, "n dim"]:
-        """The learned vector field ``dy/dt`` at states `y` (n, dim) in raw units, members' mean."""
+        """The learned vector field ``dy/dt`` at states `y` (n, dim) in raw units, members' mean.
+
+        With ``order=2`` states (n, 2 dim) are positions and velocities, and the answer (n, 2 dim)
+        velocities and accelerations.
+        """
         self._fitted()
         ensemble = self.predictor_.ensemble
         y = np.atleast_2d(np.asarray(y, float))
+        border.check_width(y.shape[1], self.data_, ensemble)
         border.check_states(y, self.data_, ensemble.state.positive)
-        hidden = np.tile(ensemble.starts[:, :, ensemble.shown :].mean((0, 1)), (len(y), 1))
-        z = np.concatenate(
-            [
-                ensemble.state.forward(y[:, : ensemble.shown]),
-                y[:, ensemble.shown :] if y.shape[1] == ensemble.dim else hidden,
-            ],
-            1,
-        )
         now = self.data_[0].t[:1] if t is None else self.data_.clock.encode(np.atleast_1d(t))
         drive = None
         if ensemble.inputs is not None:
             middle = ensemble.inputs.offset if u is None else np.asarray(u, float)
             drive = np.broadcast_to(middle, (len(y), len(ensemble.inputs.offset)))
         with self._arithmetic():
-            slope = ensemble.slopes(z, np.broadcast_to(now, len(y)), drive)
-        mean = slope[ensemble.trusted].mean(0)[:, : ensemble.shown]
-        stretch = ensemble.state.scale / ensemble.time.scale
-        return mean * stretch * np.where(ensemble.state.positive, y[:, : ensemble.shown], 1.0)
+            return self.predictor_.derivative(y, np.broadcast_to(now, len(y)), drive)
 
     def equilibria(self, u: Any = None, *, box: Any = None) -> Equilibria:
         """Where the learned flow stands still, of what kind, and its limit cycles.

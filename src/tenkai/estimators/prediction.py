@@ -77,15 +77,22 @@ class Predictor:
 
     def simulate(self, y0: np.ndarray, at: np.ndarray, u: np.ndarray | None) -> Path:
         """The mean of the members' paths from a state in raw units at float times."""
-        ensemble, shown = self.ensemble, self.ensemble.shown
+        ensemble = self.ensemble
         start = ensemble.starts.mean(1)
-        given = np.concatenate([ensemble.state.forward(y0[:shown]), y0[shown:]])
-        start[:, : len(given)] = given
+        start[:, : len(y0)] = ensemble.standardised(y0[None])[0]
         inputs = None if u is None else [u]
         z = ensemble.paths([at], start[:, None], inputs)[0]
         mean = ensemble.raw(z[ensemble.trusted].mean(0))
         return Path(self.data.clock.decode(at), mean, self.data.names,
                     time_name=self.data.time_name)  # fmt: skip
+
+    def derivative(self, y: np.ndarray, at: np.ndarray, u: np.ndarray | None) -> np.ndarray:
+        """The mean of the members' fields at states (n, k) in raw units, at float times (n,)."""
+        ensemble = self.ensemble
+        z = np.tile(ensemble.starts.mean((0, 1)), (len(y), 1))
+        z[:, : y.shape[1]] = ensemble.standardised(y)
+        slope = ensemble.slopes(z, at, u)[ensemble.trusted].mean(0)
+        return ensemble.rates(z, slope)
 
     def _solve(self, one: Series, start: np.ndarray, at: np.ndarray, u: np.ndarray | None):
         """Paths of all members at `at`, solved over the series' own times as well."""

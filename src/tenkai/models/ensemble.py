@@ -15,7 +15,7 @@ from jaxtyping import Float, PyTree
 from ..data import Scaler, TimeScaler
 from ..unfold import RK4, Tableau
 from .grid import ANY_SIZE, Size, pack, substeps
-from .trajectory import TrajectoryModel
+from .trajectory import SecondOrderField, TrajectoryModel
 
 PAD = 64  # steps and nodes come in multiples of this, so that predictions share programs
 
@@ -23,6 +23,8 @@ PAD = 64  # steps and nodes come in multiples of this, so that predictions share
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     """Members with the same scaling; states are standardised, hidden dimensions last.
+
+    The first hidden dimensions of a second-order system are the velocities of what is observed.
 
     `fields` has a leading member axis on every array, `starts` is (members, series, dim), `trusted`
     marks the members that predictions average over, `step` is the longest step in scaled time;
@@ -54,6 +56,39 @@ class Ensemble:
     def shown(self) -> int:
         """Number of observed variables."""
         return len(self.state.scale)
+
+    @property
+    def velocity_units(self) -> Float[np.ndarray, " shown"] | None:
+        """A second-order system's ``dz/dtau`` per unit of its velocity states, for all members."""
+        if not isinstance(self.fields, SecondOrderField):
+            return None
+        return np.asarray(self.fields.slope, float)[0, : self.shown]
+
+    @property
+    def given(self) -> int:
+        """How many numbers tell a state in raw units: what is observed, and its velocities."""
+        return self.shown if self.velocity_units is None else 2 * self.shown
+
+    def standardised(self, y: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        """States of raw ones, of which hidden dimensions may be left away; NaN stays.
+
+        Velocities are in raw units too, ``v = scale dz/dtau / span``; hidden ones are as they are.
+        """
+        z = np.concatenate([self.state.forward(y[:, : self.shown]), y[:, self.shown :]], axis=1)
+        units, n = self.velocity_units, self.shown
+        if units is not None and z.shape[1] > n:
+            z[:, n : 2 * n] *= self.time.scale / (self.state.scale * units)
+        return z
+
+    def rates(self, z: np.ndarray, slope: np.ndarray) -> Float[np.ndarray, "n given"]:
+        """Raw time derivatives of states (n, dim) with ``dz/dtau = slope``; accelerations last."""
+        n, units = self.shown, self.velocity_units
+        stretch = self.state.scale / self.time.scale
+        shown = slope[:, :n] * stretch * np.where(self.state.positive, self.raw(z), 1.0)
+        if units is None:
+            return shown
+        pull = slope[:, n : 2 * n] * units * stretch / self.time.scale
+        return np.concatenate([shown, pull], axis=1)
 
     def paths(
         self,

@@ -178,8 +178,13 @@ def _equilibria(estimator: Any) -> Equilibria | None:
 
 
 def _planes(estimator: Any, points: np.ndarray) -> tuple[Plane, ...]:
-    """The learned field in every pair of variables, the first few; inputs at their means."""
+    """The learned field in every pair of variables, the first few; inputs at their means.
+
+    None of a second-order system: its velocities are not among the variables.
+    """
     data = estimator.data_
+    if getattr(estimator, "order", 1) == 2:
+        return ()
     dim = points.shape[1]
     middle = data.clock.decode(np.array([np.mean([s.t.mean() for s in data])]))
 
