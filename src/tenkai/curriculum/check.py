@@ -21,7 +21,9 @@ def discretisation(ensemble: Ensemble, data: Trajectories) -> Discretisation:
     """Solve the paths again, twice as fine and adaptively, and say how far they move.
 
     The adaptive solver is SciPy's Runge-Kutta 4(5) at rtol 1e-5 (Dormand and Prince 1980), on
-    all members at once; moves are those of the mean path, relative to its range.
+    all members at once; moves are those of the mean path, relative to its range. Known inputs have
+    a kink at every observation, where an adaptive solver starts anew: four times as fine stands in
+    for it there, and where it gives up.
     """
     series = list(data)[:_MOST_SERIES]
     starts = ensemble.starts[:, : len(series)]
@@ -30,19 +32,25 @@ def discretisation(ensemble: Ensemble, data: Trajectories) -> Discretisation:
     coarse = ensemble.paths(times, starts, inputs)
     finer = ensemble.paths(times, starts, inputs, refine=2)
     moves, adaptive, nfe = [], [], 0
+    finest: list[np.ndarray] | None = None
     for i, (a, b) in enumerate(zip(coarse, finer, strict=True)):
         moves.append(_move(ensemble, a, b))
-        u = None if inputs is None else inputs[i]
-        c, used = _adaptive(ensemble, times[i], starts[:, i], u)
+        c = None
+        if ensemble.inputs is None:
+            c, used = _adaptive(ensemble, times[i], starts[:, i])
+            nfe += used
+        if c is None:
+            finest = finest or ensemble.paths(times, starts, inputs, refine=4)
+            c = finest[i]
         adaptive.append(_move(ensemble, a, c))
-        nfe += used
     fine, free = max(moves), max(adaptive)
     is_ode = bool(max(fine, free) <= _TOLERANCE)
     if is_ode:
         message = "this is an ODE: the path does not depend on the solver's steps"
     else:
+        move = f"by {max(fine, free):.0%} of its range" if np.isfinite(max(fine, free)) else "away"
         message = (
-            f"the path moves by {max(fine, free):.0%} of its range when solved more exactly: "
+            f"the path moves {move} when solved more exactly: "
             "a discrete map, or a chaotic flow. Do: refine the grid (more steps per interval)"
         )
     return Discretisation(fine, free, _TOLERANCE, is_ode, message, nfe)
@@ -60,15 +68,14 @@ class _TooStiff(Exception):
 
 
 def _adaptive(
-    ensemble: Ensemble, t: np.ndarray, starts: np.ndarray, u: np.ndarray | None
-) -> tuple[Float[np.ndarray, "members time dim"], int]:
+    ensemble: Ensemble, t: np.ndarray, starts: np.ndarray
+) -> tuple[Float[np.ndarray, "members time dim"] | None, int]:
+    """All members' paths, or None where the solver gives up; and evaluations of the field."""
     from scipy.integrate import solve_ivp
 
-    lost = np.full((len(starts), len(t), starts.shape[1]), np.inf)
     if not np.isfinite(starts).all():
-        return lost, 0
+        return None, 0
     tau = ensemble.time.forward(t)
-    scaled = None if u is None or ensemble.inputs is None else ensemble.inputs.forward(u)
     shape, used = starts.shape, 0
     dtype = jax.tree.leaves(ensemble.fields)[0].dtype
 
@@ -77,29 +84,21 @@ def _adaptive(
         used += 1
         if used > _MOST_NFE:
             raise _TooStiff
-        now = None if scaled is None else _input_at(tau, scaled, at, ensemble.held)
-        z = cast((np.float64(at), flat.reshape(shape), now), dtype)
+        z = cast((np.float64(at), flat.reshape(shape)), dtype)
         return np.asarray(_member_slopes(ensemble.fields, *z)).astype(float).ravel()
 
-    longest = np.inf if scaled is None else float(np.diff(tau).min())
     try:
         solved = solve_ivp(
             slope, (tau[0], tau[-1]), starts.ravel().astype(float), t_eval=tau,
-            rtol=1e-5, atol=1e-6, max_step=longest,
+            rtol=1e-5, atol=1e-6,
         )  # fmt: skip
     except _TooStiff:
-        return lost, used
+        return None, used
     if solved.y.shape[-1] != len(t):
-        return lost, used
+        return None, used
     return solved.y.T.reshape(len(t), *shape).transpose(1, 0, 2), used
 
 
-def _input_at(tau: np.ndarray, u: np.ndarray, at: float, held: bool) -> np.ndarray:
-    if held:
-        return u[max(0, np.searchsorted(tau, at, side="right") - 1)]
-    return np.array([np.interp(at, tau, column) for column in u.T])
-
-
 @eqx.filter_jit
-def _member_slopes(fields, t, z, u):
-    return eqx.filter_vmap(lambda f, z: f(t, z, u), in_axes=(eqx.if_array(0), 0))(fields, z)
+def _member_slopes(fields, t, z):
+    return eqx.filter_vmap(lambda f, z: f(t, z, None), in_axes=(eqx.if_array(0), 0))(fields, z)
