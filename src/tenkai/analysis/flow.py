@@ -8,7 +8,7 @@ mean field and a member's is a row of weights.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -80,7 +80,7 @@ class Flow:
             rows = slice(i, i + RUNS)
             chosen = [_padded(a[rows], RUNS) for a in (z, h, weights)]
             with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
-                out = _run(self.fields, *chosen, self.inputs)
+                out = _run(self.fields, chosen[0], chosen[1], chosen[2], self.inputs)
                 parts.append([np.asarray(a)[: len(z[rows])] for a in out])
         return Runs(*(np.concatenate(p) for p in zip(*parts, strict=True)))
 
@@ -99,7 +99,7 @@ def _mixed(weights: np.ndarray, each: np.ndarray) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _linearised(fields: PyTree, z: Array, u: Array | None, tau: Array) -> tuple[Array, Array]:
+def _linearised(fields: PyTree, z: Any, u: Any, tau: Any) -> tuple[Array, Array]:
     def one(field):
         def twice(state):
             slope = field(tau, state, u)
@@ -115,9 +115,7 @@ def _linearised(fields: PyTree, z: Array, u: Array | None, tau: Array) -> tuple[
 
 
 @eqx.filter_jit
-def _run(
-    fields: PyTree, z: Array, h: Array, weights: Array, u: Array | None
-) -> tuple[Array, Array, Array]:
+def _run(fields: PyTree, z: Any, h: Any, weights: Any, u: Any) -> tuple[Array, Array, Array]:
     def slope(weight: Array, state: Array) -> Array:
         each = eqx.filter_vmap(lambda f: f(jnp.zeros(()), state, u), in_axes=(eqx.if_array(0),))(
             fields

@@ -24,11 +24,11 @@ class Spectrum(NamedTuple):
 def spectrum(mean: np.ndarray, members: np.ndarray) -> Spectrum:
     """Of the mean's Jacobian (dim, dim) and those of the members (members, dim, dim)."""
     values = np.linalg.eigvals(mean).astype(complex)
-    values = values[np.lexsort((values.imag, -values.real))]
+    values = values[np.lexsort((np.imag(values), -np.real(values)))]
     each = np.array([_matched(np.linalg.eigvals(j), values) for j in members])
     each = each if len(each) else values[None]
-    spread = each.real.std(0) + 1j * each.imag.std(0)
-    real = np.concatenate([values[None], each]).real
+    spread = np.real(each).std(0) + 1j * np.imag(each).std(0)
+    real = np.real(np.concatenate([values[None], each]))
     signs = np.where(np.abs(real) < FLAT, 0.0, np.sign(real))
     return Spectrum(values, spread, np.where((signs == signs[0]).all(0), signs[0], 0.0))
 
@@ -44,7 +44,7 @@ def _matched(values: np.ndarray, to: np.ndarray) -> np.ndarray:
 def kind_of(s: Spectrum) -> tuple[str, bool | None]:
     """The name in standard terms, and whether it is stable (None: the members cannot tell)."""
     down, up, flat = s.sign < 0, s.sign > 0, s.sign == 0
-    turning = np.abs(s.values.imag) > FLAT
+    turning = np.abs(np.imag(s.values)) > FLAT
     stable = True if down.all() else False if up.any() else None
     if (np.abs(s.values) < FLAT).any():
         return "degenerate", stable
@@ -52,7 +52,7 @@ def kind_of(s: Spectrum) -> tuple[str, bool | None]:
         return "saddle", False
     if flat.any():
         turns = turning[flat].all() and not up.any()
-        zero = (np.abs(s.values[flat].real) < FLAT).all()
+        zero = (np.abs(np.real(s.values[flat])) < FLAT).all()
         return ("centre" if turns and zero else "undecided focus" if turns else "undecided"), stable
     shape = "focus" if turning.any() else "node"
     return f"{'stable' if stable else 'unstable'} {shape}", stable

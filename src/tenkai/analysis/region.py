@@ -39,13 +39,16 @@ class Region:
     def holds(self, z: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """Whether states (..., dim) lie in the data's range, `margin` of it wider on each side."""
         wider = margin * (self.high - self.low)
-        return ((z >= self.low - wider) & (z <= self.high + wider)).all(-1)
+        return _between(z, self.low - wider, self.high + wider)
 
     def searched(self, z: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """Whether states (..., dim) lie in the search box, `margin` of it wider on each side."""
         wider = margin * (self.search_high - self.search_low)
-        low, high = self.search_low - wider, self.search_high + wider
-        return ((z >= low) & (z <= high)).all(-1)
+        return _between(z, self.search_low - wider, self.search_high + wider)
+
+
+def _between(z: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return np.all((z >= low) & (z <= high), axis=-1)
 
 
 def region_of(ensemble: Ensemble, data: Trajectories, box: Any = None) -> Region:

@@ -181,7 +181,7 @@ def with_spread(value: float, spread: float, zero: float = 1e-9) -> str:
     if not spread > max(1e-6 * abs(value), zero):
         return f"{value:.4g}"
     digits = int(1 - np.floor(np.log10(spread)))
-    if not 0 <= digits < 5:
+    if not 0 <= digits < 7:
         return f"{value:.4g} ± {spread:.2g}"
     return f"{value:.{digits}f} ± {spread:.{digits}f}"
 

@@ -53,9 +53,19 @@ def dress(ax: Axes, *, title: str = "", x: str = "", y: str = "", legend: bool =
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, color=RULE, linewidth=0.6)
     ax.set_axisbelow(True)
+    _shorten_dates(ax)
     if legend and ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small")
     return ax
+
+
+def _shorten_dates(ax: Axes) -> None:
+    """Dates below an axis without what they share: whole ones run into each other."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = ax.xaxis.get_major_locator()
+    if isinstance(locator, AutoDateLocator):
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def band(ax: Axes, time: Any, lower: Any, upper: Any, shade: str) -> None:

@@ -37,7 +37,7 @@ def _axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def _figure(traces: list[dict], x: dict, y: dict, **layout: Any) -> Figure:
-    family = f'system-ui, -apple-system, "Segoe UI", Roboto, "{PAGE_FAMILY}", sans-serif'
+    family = f'"{PAGE_FAMILY}", system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
     base = {
         "height": HEIGHT,
         "margin": {"l": 56, "r": 12, "t": 34, "b": 44},

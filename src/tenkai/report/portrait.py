@@ -75,7 +75,7 @@ def mark(ax: Axes, found: Equilibria, pair: tuple[int, int] | list[int]) -> None
     for cycle in found.cycles:
         _ring(ax, cycle, list(pair), labelled)
     for e in found:
-        _dot(ax, e, *e.point[list(pair)], labelled)
+        _dot(ax, e, float(e.point[pair[0]]), float(e.point[pair[1]]), labelled)
 
 
 def _ring(ax: Axes, cycle: Cycle, pair: list[int], labelled: set[str]) -> None:
@@ -122,6 +122,8 @@ def _once(label: str, labelled: set[str]) -> str | None:
 @plot.register(Sensitivity)
 def _(sensitivity: Sensitivity, *, ax: Axes | None = None) -> Axes:
     """By what factor the worst small error of the start has grown, and the exponent's line."""
+    from matplotlib.ticker import LogFormatter  # plain numbers, not powers
+
     with lettering():
         ax = axes_or_new(ax)
         time, growth = sensitivity.time, sensitivity.growth
@@ -131,5 +133,7 @@ def _(sensitivity: Sensitivity, *, ax: Axes | None = None) -> Axes:
         rate = f"exponent {sensitivity.exponent:.3g}"
         ax.plot(time[[0, -1]], growth[[0, -1]], "--", color=INK, linewidth=1, label=rate)
         ax.set_yscale("log", nonpositive="mask")
+        ax.yaxis.set_major_formatter(LogFormatter())
+        ax.yaxis.set_minor_formatter(LogFormatter())
         dress(ax, x=sensitivity.time_name, y="growth of an error (factor)")
         return ax
