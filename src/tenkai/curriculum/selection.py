@@ -2,7 +2,7 @@
 
 Never on the training loss. All candidates of a round are members of one training that does not see
 the end of any series, so a round costs what an ensemble costs and compiles nothing new. A default
-stands unless another forecasts the end better by two standard errors: few points cannot tell more.
+stands unless another forecasts the end clearly better (Student's test, 99 %): few points tell little.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from ..data import Scaler, Trajectories, can_be_log
 from ..errors import InputError
@@ -22,8 +23,10 @@ from .runs import Candidate, Run, run
 from .task import Plan, Recipe
 
 _WORTH_A_LOG = 2.0  # largest over smallest value from which a log scale makes a difference
-_CLEARLY = 2.0  # standard errors by which another candidate must win against the default
-_GOOD = 0.05  # error on the end, in standard deviations, that needs no better recipe
+_CLEARLY = 0.99  # confidence with which another candidate must win against the default
+_GOOD = 0.15  # error on the end, in standard deviations, that needs no better recipe
+_FINE = 0.05  # that of an equation which needs no network beside it
+_NEAR = 1.5  # times the error at points in between, which need no better recipe either
 MOST_HIDDEN = 2
 _DECAY = 1e-5
 
@@ -102,12 +105,16 @@ class _Round:
         return float(np.sqrt(np.nanmean(np.where(judged, missed, np.nan) ** 2)))
 
     def clearly_better(self, one: int, than: int) -> bool:
-        """By two standard errors of the paired squared misses."""
+        """By the paired squared misses."""
         return _clearly(self.squares(than) - self.squares(one))
 
 
 def _clearly(gain: np.ndarray) -> bool:
-    return bool(gain.mean() > _CLEARLY * gain.std() / max(len(gain), 1) ** 0.5)
+    """Student's one-sided test of a positive mean; one point shows nothing."""
+    if len(gain) < 2:
+        return False
+    bound = stdtrit(len(gain) - 1, _CLEARLY) * gain.std(ddof=1) / len(gain) ** 0.5
+    return bool(gain.mean() > bound)
 
 
 @dataclass(eq=False)
@@ -147,10 +154,10 @@ def _recipe(
         return choice
     error, noise = first.error(scale), first.noise(scale)
     # What an equation lacks, it also misses in between: that it is no worse there says nothing.
-    if error <= (_GOOD if design.residual == "auto" else max(_GOOD, noise)):
+    if error <= (_FINE if design.residual == "auto" else max(_GOOD, _NEAR * noise)):
         rounds.notes.append(
             f"other recipes skipped: the held-out end is forecast to {error:.2f} standard "
-            "deviations, no worse than the points in between"
+            f"deviations, points in between to {noise:.2f}"
         )
         return choice
     hidden = choice.hidden + (MOST_HIDDEN if design.hidden == "auto" else 0)
