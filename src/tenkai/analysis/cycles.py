@@ -114,6 +114,7 @@ def close(
         across = runs.path[:, 1] - z if across is None else across
         done = np.abs(gap).max(1) < _CLOSED * size
         going = ~done & np.isfinite(gap).all(1) & np.isfinite(runs.jacobian).all((1, 2))
+        going &= np.abs(z - guesses).max(1) < 2 * size  # what wanders off is another orbit
         if not going.any():
             break
         for i in np.flatnonzero(going):
