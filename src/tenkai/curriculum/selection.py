@@ -2,7 +2,7 @@
 
 Never on the training loss. All candidates of a round are members of one training that does not see
 the end of any series, so a round costs what an ensemble costs and compiles nothing new. A default
-stands unless another forecasts the end clearly better (Student's test, 99 %): few points tell little.
+stands unless another forecasts the end clearly better (Student's test, 99 %).
 """
 
 from __future__ import annotations
