@@ -50,7 +50,7 @@ def names(field: Any) -> tuple[str, ...]:
     >>> names({"rates": np.ones(2), "growth": np.float64(1.0)})
     ('growth', 'rates[0]', 'rates[1]')
     """
-    leaves, _ = jax.tree_util.tree_flatten_with_path(eqx.filter(field, eqx.is_inexact_array))
+    leaves, _ = jax.tree_util.tree_flatten_with_path(eqx.filter(field, eqx.is_inexact_array_like))
     out = []
     for path, leaf in leaves:
         name = ""
