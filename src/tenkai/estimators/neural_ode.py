@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from numbers import Real
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
@@ -14,19 +13,17 @@ from jaxtyping import Float
 
 from ..curriculum.check import discretisation
 from ..curriculum.learning import Learned, learn, learn_more
-from ..curriculum.members import Auto, Design
-from ..curriculum.selection import MOST_HIDDEN
+from ..curriculum.members import Auto
 from ..curriculum.task import Plan
 from ..data import Trajectories
 from ..errors import InputError
-from ..fields import activation as check_activation
 from ..records import Equilibria, Fit, Forecast, Path, Sensitivity
 from ..unfold import RK4, Tableau
-from . import border
+from . import arguments, border
 from .base import Estimator
 from .judgement import r_squared, status_of
 from .prediction import Predictor
-from .user_field import about, check_residual, checked_field, share_table, table
+from .user_field import about, share_table, table
 
 Kind = Literal["observation", "latent"]
 
@@ -42,7 +39,8 @@ class NeuralODE(Estimator):
 
     Args:
         members: networks in the ensemble, trained side by side in one compiled program.
-        width, depth, activation: of the hidden layers.
+        width, depth, activation: of the hidden layers; with width "auto" 32 units, or a third of
+            them where a held-out end is then forecast better.
         augment: hidden state dimensions beside the observed ones (Dupont et al. 2019); "auto" asks
             a held-out end whether there are any.
         order: 2 for a system seen in position, whose velocities are hidden states of their own.
@@ -55,6 +53,8 @@ class NeuralODE(Estimator):
         positive: log scale for positive quantities; "auto" decides on a held-out end.
         held_out: share of each series' end that first judges the method and is then learned too.
         steps: optimiser steps of each shooting stage; `matching_steps` those of the first stage.
+        decay, jacobian: weights of the squared network weights and of the field's squared Jacobian
+            in and around the data; "auto" chooses on a held-out end.
         method: the Runge-Kutta tableau of the grid.
         seed, precision: of everything random, and of the arithmetic.
 
@@ -135,9 +135,9 @@ class NeuralODE(Estimator):
 
         Raises `InputError` for data or arguments that cannot work.
         """
-        self._check()
+        arguments.check(self)
         data = border.as_trajectories(x, t, u)
-        known = border.start_states(self.y0, data, data.dim + self._most_hidden(data))
+        known = border.start_states(self.y0, data, data.dim + arguments.most_hidden(self, data.dim))
         plan = Plan(
             matching_steps=self.matching_steps, shooting_steps=self.steps,
             tableau=self.method, seed=self.seed, dtype=np.dtype(self.precision),
@@ -155,72 +155,15 @@ class NeuralODE(Estimator):
         self, data: Trajectories, known: np.ndarray, plan: Plan, warm_start: bool
     ) -> Learned:
         if not warm_start:
-            return learn(data, known, self._design(data), plan)
+            return learn(data, known, arguments.design(self, data), plan)
         self._fitted()
         data = border.match_columns(data, self.data_)
         before = self.predictor_
         for one in data:
             border.check_states(one.x, data, before.ensemble.state.positive)
         hidden = before.ensemble.dim - before.ensemble.shown
-        design = self._as_design(hidden, self.field)
+        design = arguments.design_of(self, hidden, self.field)
         return learn_more(data, known, design, plan, before.ensemble, before.calibration)
-
-    def _check(self) -> None:
-        check_activation(self.activation)
-        least = {"members": 1, "width": 1, "depth": 1, "augment": 0, "steps": 1}
-        for name, least_value in (least | {"matching_steps": 1}).items():
-            value = getattr(self, name)
-            if name in ("width", "augment") and value == "auto":
-                continue
-            if not isinstance(value, int | np.integer) or value < least_value:
-                raise InputError(
-                    name, expected=f"a whole number of at least {least_value}", got=repr(value),
-                    do="change it",
-                )  # fmt: skip
-        for name in ("decay", "jacobian"):
-            value = getattr(self, name)
-            if value != "auto" and not (isinstance(value, Real) and 0 <= value < np.inf):
-                raise InputError(
-                    name, expected='a number of at least zero, or "auto"', got=repr(value),
-                    do='pass "auto"',
-                )  # fmt: skip
-        if not 0 <= self.held_out < 0.9:
-            raise InputError(
-                "held_out", expected="a share from 0 to 0.9", got=repr(self.held_out), do="pass 0.2"
-            )
-        for name, allowed in _ALLOWED.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    name, expected=" or ".join(map(repr, allowed)),
-                    got=repr(getattr(self, name)), do="pick one of these",
-                )  # fmt: skip
-        check_residual(self.residual, self.field)
-        if self.order == 2 and self.field is not None:
-            raise InputError(
-                "order=2 with a field", expected="order=2 for a network alone",
-                got=type(self.field).__name__,
-                do="write the field for the state (x, v) and set augment to the number of x",
-            )  # fmt: skip
-
-    def _most_hidden(self, data: Trajectories) -> int:
-        """Hidden dimensions at most: velocities of a second-order system, then augmented ones."""
-        augment = MOST_HIDDEN if self.augment == "auto" else self.augment
-        return augment + (data.dim if self.order == 2 else 0)
-
-    def _as_design(self, hidden: int | Auto, field: Callable | None = None) -> Design:
-        """What is learned, with `hidden` state dimensions and the checked `field` of the user."""
-        return Design(
-            members=self.members, width=self.width, depth=self.depth, activation=self.activation,
-            hidden=hidden, order=self.order, time_dependent=self.time_dependent, field=field,
-            positive=self.positive, held_out=self.held_out, decay=self.decay,
-            jacobian=self.jacobian,
-            residual="auto" if self.residual is True else float(self.residual),
-        )  # fmt: skip
-
-    def _design(self, data: Trajectories) -> Design:
-        most = self._most_hidden(data)
-        field = None if self.field is None else checked_field(self.field, data, data.dim + most)
-        return self._as_design("auto" if self.augment == "auto" else most, field)
 
     @contextlib.contextmanager
     def _arithmetic(self) -> Iterator[None]:
@@ -311,11 +254,13 @@ class NeuralODE(Estimator):
                 made.append(self.predictor_.forecast(one, start, at, u, coverage, latent))
         return made[0] if len(made) == 1 else made
 
-    def simulate(self, y0: Any, t: Any, u: Any = None) -> Path:
+    def simulate(self, y0: Any, t: Any, u: Any = None, static: Any = None) -> Path:
         """The path from any state `y0` in raw units at times `t`, the members' mean.
 
         `y0` (dim,) are the observed variables; with ``order=2`` (2 dim,), positions and then
         velocities. Augmented dimensions, in model units, may follow; else they are as learned.
+        `u` are the inputs at `t`, `static` (covariates,) those of the series (default: their
+        training mean).
         """
         self._fitted()
         at = np.asarray(self.data_.clock.encode(t), float).reshape(-1)
@@ -327,14 +272,16 @@ class NeuralODE(Estimator):
         border.check_width(len(state), self.data_, self.predictor_.ensemble)
         border.check_states(state, self.data_, self.predictor_.ensemble.state.positive)
         inputs = border.future_inputs(u, len(at), self.data_, 0)
+        drive = border.with_covariates(inputs, static, len(at), self.data_)
         with self._arithmetic():
-            return self.predictor_.simulate(state, at, inputs)
+            return self.predictor_.simulate(state, at, drive)
 
     def derivative(self, y: Any, t: Any = None, u: Any = None) -> Float[np.ndarray, "n dim"]:
         """The learned vector field ``dy/dt`` at states `y` (n, dim) in raw units, members' mean.
 
         With ``order=2`` states (n, 2 dim) are positions and velocities, and the answer (n, 2 dim)
-        velocities and accelerations.
+        velocities and accelerations. `u` are inputs and then covariates, (k,) or (n, k); what is
+        not given is at its training mean.
         """
         self._fitted()
         ensemble = self.predictor_.ensemble
@@ -342,10 +289,7 @@ class NeuralODE(Estimator):
         border.check_width(y.shape[1], self.data_, ensemble)
         border.check_states(y, self.data_, ensemble.state.positive)
         now = self.data_[0].t[:1] if t is None else self.data_.clock.encode(np.atleast_1d(t))
-        drive = None
-        if ensemble.inputs is not None:
-            middle = ensemble.inputs.offset if u is None else np.asarray(u, float)
-            drive = np.broadcast_to(middle, (len(y), len(ensemble.inputs.offset)))
+        drive = border.drive(u, len(y), self.data_, ensemble)
         with self._arithmetic():
             return self.predictor_.derivative(y, np.broadcast_to(now, len(y)), drive)
 
@@ -440,10 +384,3 @@ class NeuralODE(Estimator):
         from .saving import save
 
         save(self, path)
-
-
-_ALLOWED = {
-    "positive": (True, False, "auto"),
-    "precision": ("float32", "float64"),
-    "order": (1, 2),
-}

@@ -21,6 +21,7 @@ from ..models.trajectory import RawField
 from ..records import Discretisation, Fit, Forecast, HeldOut, Status
 from ..storage import load_model, save_model, unflatten
 from ..unfold import TABLEAUX
+from .arguments import design_of
 from .neural_ode import NeuralODE
 from .prediction import Predictor
 from .user_field import frame
@@ -107,7 +108,7 @@ def _template(
     if ode.field is None or ode.residual:
         width, positions = 0 if inputs is None else len(inputs.offset), len(state.scale)
         nothing = np.random.default_rng(0)
-        net = network(ode._as_design(hidden), np.zeros(dim), positions, width, nothing)
+        net = network(design_of(ode, hidden), np.zeros(dim), positions, width, nothing)
         one = Residual(one, net) if ode.residual else net
 
     def lead(a: Any) -> Any:
