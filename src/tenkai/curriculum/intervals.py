@@ -142,7 +142,10 @@ def with_horizon(
     known = spread**2 + (shape * calibration.noise) ** 2
     excess = miss**2 - known
     distance = np.where(np.isnan(miss), np.nan, ahead[:, None] ** 2)
-    growth = np.sqrt(np.maximum(np.nansum(excess, 0) / np.nansum(distance, 0), 0.0))
+    total = np.nansum(distance, 0)
+    growth = np.sqrt(np.maximum(np.nansum(excess, 0) / np.maximum(total, 1e-300), 0.0))
+    # A variable that the end does not show is taken for as bad as the worst of the others.
+    growth = np.where(total > 0, growth, growth.max())
     grown = np.minimum(growth * ahead[:, None], _MOST_GROWTH)
     scores = np.abs(miss) / np.sqrt(known + grown**2)
     return replace(calibration, growth=growth, ahead_scores=scores[~np.isnan(scores)])

@@ -107,12 +107,12 @@ def folds(problem: Problem, count: int, seed: int) -> np.ndarray:
 
 
 def ends(problem: Problem, share: float) -> np.ndarray:
-    """The last `share` of the nodes of every series of at least eight, bool (nodes,)."""
+    """The last `share` of the observed nodes of every series of at least eight, bool (nodes,)."""
     out = np.zeros(len(problem.tau), bool)
     for span in problem.spans:
-        n = span.stop - span.start
-        if n >= 8 and share > 0:
-            out[span.stop - max(2, round(share * n)) : span.stop] = True
+        seen = np.flatnonzero(~np.isnan(problem.values[span]).all(1))
+        if len(seen) >= 8 and share > 0:
+            out[span.start + seen[-max(2, round(share * len(seen)))] : span.stop] = True
     return out
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..curriculum.problem import drivers_of
 from ..data import Series, Trajectories, read_trajectories
 from ..errors import InputError
 from ..models.ensemble import Ensemble
@@ -189,6 +190,44 @@ def future_inputs(inputs: Any, count: int, data: Trajectories, which: int) -> np
             do="pass one row per forecast time",
         )  # fmt: skip
     return u
+
+
+def with_covariates(
+    inputs: np.ndarray | None, static: Any, count: int, data: Trajectories
+) -> np.ndarray | None:
+    """Inputs (count, inputs) with a series' covariates beside them, by default the mean series'."""
+    k = len(data.static_names)
+    if not k and static is None:
+        return inputs
+    known = [s.static for s in data if s.static is not None]
+    given = np.mean(known, axis=0) if static is None else np.asarray(static, float).reshape(-1)
+    if len(given) != k or not np.isfinite(given).all():
+        raise InputError(
+            "static", expected=f"a finite number for each of {', '.join(data.static_names)}"
+            if k else "none: the model was learned without covariates", got=repr(static),
+            do="mend it",
+        )  # fmt: skip
+    return drivers_of(inputs, given, count)
+
+
+def drive(u: Any, count: int, data: Trajectories, ensemble: Ensemble) -> np.ndarray | None:
+    """Inputs and covariates (count, k) in raw units; what is not given is at its mean."""
+    names = (*data.input_names, *data.static_names)
+    if u is None:
+        middle = None if ensemble.inputs is None else ensemble.inputs.offset
+        return None if middle is None else np.broadcast_to(middle, (count, len(names)))
+    given = np.asarray(u, float)
+    allowed = [n for n in (data.n_inputs, len(names)) if n]
+    if given.ndim not in (1, 2) or given.shape[-1] not in allowed or not np.isfinite(given).all():
+        raise InputError(
+            "u", expected=f"finite numbers for {', '.join(names)}"
+            if names else "none: the model was learned without inputs", got=repr(u),
+            do="pass one row for all states, or a row for each",
+        )  # fmt: skip
+    assert ensemble.inputs is not None
+    out = np.tile(ensemble.inputs.offset, (count, 1))
+    out[:, : given.shape[-1]] = given
+    return out
 
 
 def _input_columns(table: Any, data: Trajectories) -> np.ndarray:
