@@ -653,7 +653,7 @@ def test_forecast_with_future_inputs(tk: Say, tmp_path: Path, driven: Path, how:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("t,u\n1,0\n2,0\n", "times after the data"),
+        ("t,u\n1,0\n2,0\n", "times after 6 and within"),
         ("t,v\n7,0\n8,0\n", "'u'"),
         ("t,u\n7,x\n8,0\n", "'x'"),
         ("t,u\n6.5,\n7,1\n", "at every asked time"),
@@ -690,6 +690,38 @@ def test_forecast_at_the_times_of_the_inputs(tk: Say, tmp_path: Path, driven: Pa
     assert [float(row["time"]) for row in rows] == [6.5, 7]
     rows = table(tk("forecast", driven, "--inputs", "u.csv", "--times", "times.csv").out)
     assert [float(row["time"]) for row in rows] == [6.6, 6.9]
+
+
+def test_inputs_between_the_asked_times_count(tk: Say, tmp_path: Path, driven: Path) -> None:
+    (tmp_path / "u.csv").write_text("t,u\n0,0\n6.5,9\n7,-9\n7.5,0\n8,0\n")
+    (tmp_path / "times.csv").write_text("t\n8\n")
+    every = table(tk("forecast", driven, "--inputs", "u.csv").out)
+    last = table(tk("forecast", driven, "--inputs", "u.csv", "--times", "times.csv").out)
+    assert [row["mean"] for row in last] == [every[-1]["mean"]]
+    ask = ["simulate", driven, "--y0", "x=0", "--until", "8", "--inputs", "u.csv"]
+    coarse, fine = (table(tk(*ask, "--points", n).out) for n in (2, 17))
+    assert float(coarse[-1]["value"]) == pytest.approx(float(fine[-1]["value"]), abs=1e-3)
+
+
+def test_every_series_has_its_own_inputs_ahead() -> None:
+    from tenkai.cli.asking import inputs_ahead
+    from tenkai.data import Series, Trajectories
+
+    def series(name: str, t: list[float]) -> Series:
+        return Series(name, np.array(t), np.array(t)[:, None] * (1 if name == "a" else -1))
+
+    shown = Trajectories((series("a", [0, 1, 2]), series("b", [0, 1, 2, 3, 4])), ("x",))
+    ahead = Trajectories((series("a", [0, 3, 4, 5]), series("b", [0, 3, 5, 6])), ("u",))
+    times, inputs = inputs_ahead(ahead, shown, None, None)
+    assert {k: list(v) for k, v in times.items()} == {"a": [3, 4, 5], "b": [5, 6]}
+    assert [list(u[:, 0]) for u in inputs] == [[3, 4, 5], [-5, -6]]
+    times, _ = inputs_ahead(ahead, shown, None, "1")
+    assert {k: list(v) for k, v in times.items()} == {"a": [3], "b": [5]}
+    alone = Trajectories((series("a", [0, 3, 9]),), ("u",))
+    with pytest.raises(InputError, match="'b'"):
+        inputs_ahead(alone, shown, None, None)
+    anyone = Trajectories((series("forecast", [0, 3, 9]),), ("u",))
+    assert list(inputs_ahead(anyone, shown, None, None)[0]) == ["a", "b"]
 
 
 def test_inputs_that_are_missing_are_asked_for(tk: Say, driven: Path) -> None:

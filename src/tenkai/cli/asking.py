@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +50,28 @@ def forecast(
     estimator = load(Run(run), cache)
     shown = estimator.data_ if data is None else _read_like(arguments, data)
     clock, horizon = estimator.data_.clock, question.horizon
+    if horizon is not None:
+        clock.horizon(horizon)
     at = None if question.times is None else read_times(question.times, clock)
     known: dict[str, Any] = {} if data is None else {"data": shown}
-    last = max(s.t[-1] for s in shown)
-    end = None if horizon is None else last + clock.horizon(horizon, last)
+    if at is not None:
+        known["times"] = clock.decode(at)
     if question.inputs is None:
         need_inputs(estimator.data_)
     else:
         table = _read_inputs(arguments, question.inputs, estimator.data_)
-        at, known["inputs"] = inputs_ahead(table, shown, at, last, end)
-    if at is not None:
-        horizon, known["times"] = None, clock.decode(at)
+        known["times"], known["inputs"] = inputs_ahead(table, shown, at, horizon)
+        horizon = None
     made = estimator.forecast(horizon, coverage=question.coverage, kind=question.kind, **known)
-    _write(made if isinstance(made, list) else [made], out)
+    made = made if isinstance(made, list) else [made]
+    _write(made if at is None else [_only(record, clock, at) for record in made], out)
+
+
+def _only(record: Any, clock: Any, at: np.ndarray) -> Any:
+    """A forecast at the asked times; it was solved over those of its inputs as well."""
+    keep = np.isin(clock.encode(record.time), at)
+    parts = {name: getattr(record, name)[keep] for name in ("time", "mean", "lower", "upper")}
+    return replace(record, **parts)
 
 
 def need_inputs(data: Any) -> None:
@@ -102,14 +111,18 @@ def simulate(
             "--until", expected=f"a time after {data.clock.decode(begin)}", got=until,
             do="pass a later end, or another --start",
         )  # fmt: skip
-    at, u = np.linspace(begin, end, points), None
+    asked = at = np.linspace(begin, end, points)
+    u = None
     if inputs is None:
         need_inputs(data)
     else:
         table = _read_inputs(arguments, inputs, data)
-        u = _held(table[0], at, table)
+        row = table[0]
+        at = np.union1d(at, row.t[(row.t > begin) & (row.t < end)])  # nothing of them is skipped
+        u = _held(row, at, table)
     path = estimator.simulate(state, data.clock.decode(at), u)
-    _write([path], out)
+    keep = np.isin(at, asked)
+    _write([replace(path, time=path.time[keep], values=path.values[keep])], out)
 
 
 def report(run: Path, *, cache: bool) -> None:
@@ -202,24 +215,34 @@ def _read_inputs(arguments: dict[str, Any], path: Path, data: Any) -> Any:
 
 
 def inputs_ahead(
-    table: Any, shown: Any, at: np.ndarray | None, last: float, end: float | None
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Forecast times and the inputs there, (times, inputs) for each series.
+    table: Any, shown: Any, at: np.ndarray | None, horizon: str | None
+) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Raw times by the series' ids, and the inputs there: all that the table has after the series.
 
-    Without times of their own, the forecast is at the table's times after `last` up to `end`.
-    A table with one series holds for all.
+    They end with the asked times `at`, which are among them, or with the horizon.
     """
-    one = table[0]
-    inside = (one.t > last) & (one.t <= (np.inf if end is None else end))
-    moments = one.t[inside] if at is None else at
-    if not len(moments):
-        raise InputError(
-            "--inputs", expected="times after the data and within the horizon",
-            got=f"{table.clock.decode(one.t[0])} to {table.clock.decode(one.t[-1])}",
-            do="add future rows, or pass a longer --horizon",
-        )  # fmt: skip
-    rows = [one if len(table) == 1 else table[s.id] for s in shown]
-    return moments, [_held(row, moments, table) for row in rows]
+    times, inputs = {}, []
+    for s in shown:
+        row, last = _row_of(table, s, shown), s.t[-1]
+        end = last + table.clock.horizon(horizon, last) if horizon else np.inf
+        moments = row.t[(row.t > last) & (row.t <= (end if at is None else at[-1]))]
+        if at is not None:
+            moments = np.union1d(moments, at)
+        if not len(moments):
+            raise InputError(
+                "--inputs", expected=f"times after {_moment(table, last)} and within the horizon",
+                got=f"{_moment(table, row.t[0])} to {_moment(table, row.t[-1])}",
+                do="add future rows, or pass a longer --horizon",
+            )  # fmt: skip
+        times[s.id] = table.clock.decode(moments)
+        inputs.append(_held(row, moments, table))
+    return times, inputs
+
+
+def _row_of(table: Any, one: Any, shown: Any) -> Any:
+    """The inputs of a series; a table of one series that bears no known name holds for all."""
+    stranger = table[0].id not in {s.id for s in shown}
+    return table[0] if len(table) == 1 and (stranger or len(shown) == 1) else table[one.id]
 
 
 def _held(row: Any, at: np.ndarray, table: Any) -> np.ndarray:
@@ -227,10 +250,18 @@ def _held(row: Any, at: np.ndarray, table: Any) -> np.ndarray:
     if at[0] < row.t[0] or at[-1] > row.t[-1] or np.isnan(row.x).any():
         raise InputError(
             "--inputs", expected="values at every asked time",
-            got=f"gaps, or only {table.clock.decode(row.t[0])} to {table.clock.decode(row.t[-1])}",
+            got=f"gaps, or only {_moment(table, row.t[0])} to {_moment(table, row.t[-1])}",
             do="add rows",
         )  # fmt: skip
     return np.stack([np.interp(at, row.t, column) for column in row.x.T], axis=1)
+
+
+def _moment(table: Any, t: float) -> str:
+    """A time as in the data; midnight is a date."""
+    raw = table.clock.decode(np.array([t]))[0]
+    if table.clock.kind != "date":
+        return f"{raw:g}"
+    return str(np.datetime_as_string(raw, unit="s")).removesuffix("T00:00:00")
 
 
 def load(run: Run, cache: bool) -> Any:
