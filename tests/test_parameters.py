@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import curve_fit
@@ -19,10 +22,13 @@ from tenkai.curriculum.least_squares import Normal, levenberg_marquardt
 from tenkai.curriculum.parameters import gauss_newton, names
 from tenkai.data import Scaler, TimeScaler
 from tenkai.errors import InputError
+from tenkai.estimators.user_field import frame
 from tenkai.fields import NeuralField
 from tenkai.models.equation import Relative, Residual, few, plain, relative
 from tenkai.models.trajectory import RawField, ScaledField
 from tenkai.objectives import Penalties, Probe, penalty
+from tenkai.report.findings import Findings
+from tenkai.report.sections import _equation
 from tenkai.reproduce import Task
 from tenkai.reproduce import lotka_volterra_parameters as reproduced
 
@@ -337,3 +343,41 @@ def test_the_reproduction_counts_records_and_draws_them(tmp_path: Path, monkeypa
     assert rows["median time of a fit"].n == 4
     assert (tmp_path / "lotka-volterra-parameters.png").stat().st_size > 10_000
     assert (tmp_path / "lotka-volterra-parameters.csv").read_text().count("\n") == 17
+
+
+def test_the_page_is_run_as_printed(monkeypatch, capsys) -> None:
+    """With fewer steps than the defaults, so that it takes seconds."""
+
+    def quicker(**arguments):
+        return network(**{"members": 3, "steps": 100, "matching_steps": 400} | arguments)
+
+    network = tk.NeuralODE
+    monkeypatch.setattr(tk, "NeuralODE", quicker)
+    page = Path(__file__).parent.parent / "docs" / "partly-known.md"
+    shared: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        exec(block, shared)  # the page's blocks follow one another
+        if "LotkaVolterra" in block:
+            table = shared["ode"].parameters_
+            truth = pd.Series({"growth": 1.5, "eaten": 1.0, "death": 1.0, "gain": 0.5})
+            assert ((table.value - truth).abs() < 3 * table.standard_error).all()
+    assert shared["rate"].lower < 1.0 < shared["rate"].upper
+    assert np.corrcoef(shared["friction"], -shared["states"][:, 1])[0, 1] > 0.9
+    assert "gain" in capsys.readouterr().out
+
+
+def test_the_report_shows_the_numbers() -> None:
+    rows = [[0.51234, 0.0321, 0.451, 0.571], [3.0, np.inf, -np.inf, np.inf], [2.0, *[np.nan] * 3]]
+    shown = SimpleNamespace(
+        parameters=frame(("rate", "<b>", "c"), np.array(rows)), shares={"x": 0.1}
+    )
+    shown.numbers = lambda: Findings.numbers(shown)
+    assert shown.numbers() == [
+        ("rate", "0.512", "0.032", "0.451 to 0.571"),
+        ("<b>", "3", "not determined", "–"),
+        ("c", "2", "–", "–"),
+    ]
+    page = _equation(shown)
+    assert "&lt;b&gt;" in page
+    assert "10.0%" in page
+    assert _equation(SimpleNamespace(parameters=None)) == ""

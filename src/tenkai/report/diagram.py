@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..fields import MLP, Linear, NeuralField, Sum
+from ..models.equation import Residual
+from ..models.trajectory import RawField
 from .fonts import PAGE_FAMILY
 from .palette import INK, LEARNED, QUIET
 
@@ -127,6 +129,18 @@ def _(node: Sum, members: int) -> Box:
     return Box("Sum", (), tuple(outline(part, members) for part in node.parts), "+")
 
 
+@outline.register
+def _(node: RawField, members: int) -> Box:
+    box = outline(node.field, members)
+    return dataclasses.replace(box, title=f"{box.title}, in raw units")
+
+
+@outline.register
+def _(node: Residual, members: int) -> Box:
+    parts = outline(node.known, members), outline(node.network, members)
+    return Box("equation + network", (), parts, "+")
+
+
 def _is_part(value: Any) -> bool:
     return callable(value) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
 
@@ -149,7 +163,10 @@ def _count(node: Any, members: int) -> int:
     """How many floating-point numbers one member holds."""
     import jax
 
-    leaves = [x for x in jax.tree.leaves(node) if hasattr(x, "shape")]
+    # Of a user's equation the parameters count; its scaling is measured.
+    nodes = jax.tree.leaves(node, is_leaf=lambda n: isinstance(n, RawField))
+    nodes = [n.field if isinstance(n, RawField) else n for n in nodes]
+    leaves = [x for x in jax.tree.leaves(nodes) if hasattr(x, "shape")]
     floats = [x for x in leaves if np.issubdtype(x.dtype, np.inexact)]
     return sum(int(np.prod(x.shape)) for x in floats) // members
 

@@ -88,6 +88,8 @@ class Findings:
     model: Any = field(repr=False)
     members: int = 1
     equilibria: Equilibria | None = None
+    parameters: Any = field(default=None, repr=False)
+    shares: dict[str, float] | None = None
 
     def label(self, variable: int) -> str:
         """Name of a variable with its unit."""
@@ -107,6 +109,24 @@ class Findings:
         highs = [band.max(0) for band in bands if band is not None]
         tops = np.nanmax([np.nanmax(np.abs(s.observed), axis=0) for s in self.series], axis=0)
         return bool(highs) and bool((np.max(highs, axis=0) > _TOWERING * tops).any())
+
+    def numbers(self) -> list[tuple[str, str, str, str]]:
+        """Of an equation's parameters: name, value, standard error and interval, rounded alike."""
+        if self.parameters is None:
+            return []
+        rows = []
+        for name, (value, error, low, high) in zip(
+            self.parameters.index, self.parameters.to_numpy(float), strict=True
+        ):
+            if not np.isfinite(error):
+                told = "not determined" if np.isinf(error) else "–"
+                rows.append((str(name), f"{value:.4g}", told, "–"))
+                continue
+            digits = int(np.clip(1 - np.floor(np.log10(max(error, 1e-300))), 0, 12))
+            cells = (f"{x:.{digits}f}" for x in (value, error, low, high))
+            value, error, low, high = cells
+            rows.append((str(name), value, error, f"{low} to {high}"))
+        return rows
 
     def deviations(self) -> np.ndarray:
         """Standardised residuals of the shown series, (time, dim)."""
@@ -145,6 +165,8 @@ def gather(estimator: Any, forecasts: Any = None, coverage: float = 0.9) -> Find
         notes=tuple(data.notes),
         model=model,
         members=members,
+        parameters=getattr(estimator, "parameters_", None),
+        shares=getattr(estimator, "residual_share_", None),
         equilibria=_equilibria(estimator),
     )
 

@@ -26,6 +26,7 @@ def sections(findings: Findings, heading: str, drawn: dict[str, figures.Figure])
         _opening(findings, heading),
         _course(findings, page),
         _held_out(findings, page),
+        _equation(findings),
         _portrait(findings, page),
         _standstill(findings),
         _residuals(findings, page),
@@ -171,6 +172,17 @@ def _held_out(f: Findings, page: _Page) -> str:
         _bars(errors, [LEARNED, *[RULE] * len(held.naive)]),
         note=note,
     )
+
+
+def _equation(f: Findings) -> str:
+    """The numbers of a user's equation, and the share of a network beside it."""
+    if f.parameters is None:
+        return ""
+    body = _table(("parameter", "value", "standard error", "90% interval"), f.numbers())
+    if f.shares is not None:
+        shares = ((name, f"{share:.1%}") for name, share in f.shares.items())
+        body += _table(("variable", "share of the network in its slope along the data"), shares)
+    return _section("The equation", body, note="In the units of the equation's own parameters.")
 
 
 def _portrait(f: Findings, page: _Page) -> str:

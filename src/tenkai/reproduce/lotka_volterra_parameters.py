@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import equinox as eqx
@@ -26,7 +25,7 @@ from ..records import Coverage
 from ..report.axes import dress, new_figure
 from ..report.palette import AHEAD, INK, LEARNED
 from . import Row, Task
-from .interval_coverage import flag, pooled
+from .interval_coverage import flag
 
 SYSTEM = toys.system("lotka_volterra")
 KINDS = ("relative", "additive")
@@ -95,9 +94,9 @@ def rows(table: pd.DataFrame) -> list[Row]:
     """Per kind of noise: coverage pooled and by parameter, errors, and the time of a fit."""
     made: list[Row] = []
     for kind, part in table.groupby("noise", sort=False):
-        made.append(_covered(f"coverage, {kind} noise", [part]))
+        made.append(_covered(f"coverage, {kind} noise", part))
         for name, of in part.groupby("parameter"):
-            made.append(_covered(f"coverage of {name}, {kind}", [of]))
+            made.append(_covered(f"coverage of {name}, {kind}", of))
         for name, of in part.groupby("parameter"):
             spread = float(of.value.std()) if len(of) > 1 else None
             note = "" if spread is None else f"the estimates' own spread: {spread:.3g}"
@@ -112,8 +111,11 @@ def rows(table: pd.DataFrame) -> list[Row]:
     return made
 
 
-def _covered(name: str, parts: Sequence[pd.DataFrame]) -> Row:
-    return pooled(name, [Coverage(int(p.inside.sum()), len(p), NOMINAL) for p in parts])
+def _covered(name: str, part: pd.DataFrame) -> Row:
+    found = Coverage(int(part.inside.sum()), len(part), NOMINAL)
+    low, high = found.interval()
+    note = f"{found.inside} of {found.points}; 95 % binomial interval {low:.1%} to {high:.1%}"
+    return Row(name, None, found.share, note=note)
 
 
 def draw(table: pd.DataFrame, file: Path) -> None:
