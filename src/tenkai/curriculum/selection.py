@@ -153,8 +153,9 @@ def _recipe(
     if not others:
         return choice
     error, noise = first.error(scale), first.noise(scale)
-    # What an equation lacks, it also misses in between: that it is no worse there says nothing.
-    if error <= (_FINE if design.residual == "auto" else max(_GOOD, _NEAR * noise)):
+    # What an equation or a state lacks is also missed in between: no worse there says nothing.
+    lacking = "auto" in (design.residual, design.hidden)
+    if error <= (_FINE if lacking else max(_GOOD, _NEAR * noise)):
         rounds.notes.append(
             f"other recipes skipped: the held-out end is forecast to {error:.2f} standard "
             f"deviations, points in between to {noise:.2f}"
@@ -171,6 +172,7 @@ def _recipe(
             "other recipes (regularisation, width) forecast no better: default kept"
         )
         return choice
+    best = _simplest(others, gains, best)
     recipe = others[best]
     hidden = choice.hidden if recipe.hidden is None else recipe.hidden
     recipe = replace(recipe, hidden=None)
@@ -181,6 +183,12 @@ def _recipe(
     )
     third = rounds.go("the recipe again", [Candidate(scaler, recipe)], hidden)
     return Choice(choice.positive, recipe, hidden, third.run, third.of(0))
+
+
+def _simplest(others: Sequence[Recipe], gains: Sequence[np.ndarray], best: int) -> int:
+    """Of the recipes that the best one does not clearly beat, one with the fewest hidden states."""
+    able = [i for i, g in enumerate(gains) if _clearly(g) and not _clearly(gains[best] - g)]
+    return min(able, key=lambda i: (others[i].hidden or 0, -gains[i].mean()))
 
 
 def _least_hidden(design: Design, dim: int) -> int:
