@@ -317,18 +317,17 @@ def test_blocks_are_the_normal_equations() -> None:
     np.testing.assert_allclose(matrices, np.einsum("nji,njk->jik", whole, whole), atol=1e-12)
 
 
-def test_more_unknowns_than_observations_give_no_errors() -> None:
+@pytest.mark.parametrize(
+    ("points", "squares", "match"), [(3, 1.0, "not more observations"), (9, np.nan, "not finite")]
+)
+def test_why_there_are_no_errors(points: int, squares: float, match: str) -> None:
     fit = Finished(
-        np.ones(3),
-        np.ones(3, bool),
-        np.ones((1, 3, 3)),
-        np.ones(1),
-        np.array([3]),
-        np.zeros(1, bool),
-    )
+        unknowns=np.ones(3), free=np.ones(3, bool), matrices=np.ones((1, 3, 3)),
+        squares=np.array([squares]), points=np.array([points]), relative=np.zeros(1, bool),
+    )  # fmt: skip
     made = gauss_newton(Decay(np.float64(1)), fit)
     assert np.isnan(made.standard_error).all()
-    assert "not more observations" in made.notes[0]
+    assert match in made.notes[0]
 
 
 def test_the_reproduction_counts_records_and_draws_them(tmp_path: Path, monkeypatch) -> None:

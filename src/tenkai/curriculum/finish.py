@@ -53,7 +53,8 @@ class Finished:
 
     The first unknowns are the equation's numbers in the order of `jax.tree.leaves`, the others the
     start states. `matrices` (dim, n, n) are each variable's ``J^T J`` and `squares` (dim,) its sum
-    of squared misses of `points` (dim,) observations; on a log scale where noise is `relative`.
+    of squared misses of `points` (dim,) observations, NaN where the path is not finite; on a log
+    scale where noise is `relative`.
     """
 
     unknowns: Float[np.ndarray, " n"]
@@ -132,14 +133,15 @@ class _Fits:
         members = _arrays(lambda a: a[1:], self.models)
         trained.models = models = cast(members, solves.plan.dtype)
         path = solves(models, trained.refine)
-        trained.errors = sum(solves.judged(path, w) for w in (task.held_out, task.train)) / 2
+        trained.errors = (solves.judged(path, task.held_out) + solves.judged(path, task.train)) / 2
 
     def of_everything(self) -> Finished:
         """The fit to all visible points."""
         states = np.asarray(self.models.free)[0, self.nodes.first].ravel()
         numbers = np.ones(self.at.shape[1] - len(states), bool)
+        squares = self.squares[0] if np.isfinite(self.cost[0]) else self.squares[0] * np.nan
         return Finished(
-            self.at[0], np.concatenate([numbers, states]), self.matrices[0], self.squares[0],
+            self.at[0], np.concatenate([numbers, states]), self.matrices[0], squares,
             self.seen[0].sum(0), np.asarray(self.noise[0].positive),
         )  # fmt: skip
 
@@ -151,7 +153,7 @@ def _noise(path: np.ndarray, values: np.ndarray, seen: np.ndarray) -> Scaler:
         x, y = values[use, j], path[use, j]
         if not len(x) or not np.isfinite(y).all():
             continue
-        size[j] = _root_mean_square(x - y, np.std(x) or abs(x[0]))
+        size[j] = _root_mean_square(x - y, float(np.std(x)) or abs(x[0]))
         if (x > 0).all() and (y > 0).all():
             share = _root_mean_square(np.log(x / y), 1.0)
             # Densities of x: the logarithm's has the Jacobian 1 / x.

@@ -53,9 +53,9 @@ def levenberg_marquardt(
         better = there.cost < now.cost  # False for NaN: a path that blows up is refused
         gain = now.cost - there.cost
         settled = better & (gain <= eps**0.5 * there.cost + eps**2) & (damping < 1.0)
-        chosen = jax.tree.map(lambda a, b: jnp.where(better, a, b), (to, there), (at, now))
+        at, now = jax.tree.map(lambda a, b: jnp.where(better, a, b), (to, there), (at, now))
         damping = jnp.where(better, damping / 4, damping * 4)
-        return _State(*chosen, damping, state.step + 1, settled | (damping > _MOST_DAMPED))
+        return _State(at, now, damping, state.step + 1, settled | (damping > _MOST_DAMPED))
 
     def going(state: _State) -> Array:
         return (state.step < most) & ~state.settled

@@ -99,8 +99,9 @@ def _network(run: Run, good: np.ndarray) -> np.ndarray:
     problem, models, dtype = run.task.problem, run.trained.models, run.solves.plan.dtype
     assert models is not None
     nodes = run.solves.size.nodes
-    arguments = (problem.tau, run.paths, problem.inputs, np.ones(len(problem.tau)))
-    t, z, u, weight = (None if a is None else cast(padded(a, nodes), dtype) for a in arguments)
+    given = problem.tau, run.paths, np.ones(len(problem.tau))
+    t, z, weight = (cast(padded(a, nodes), dtype) for a in given)
+    u = None if problem.inputs is None else cast(padded(problem.inputs, nodes), dtype)
     return np.asarray(shares(models.field, t, z, u, weight))[good, : run.task.shown].mean(0)
 
 
@@ -137,7 +138,9 @@ def gauss_newton(field: Any, fit: Finished) -> Estimates:
     freedom = int(fit.points.sum() - fit.free.sum())
     unknown = np.full(len(called), np.nan)
     if freedom < 1 or not np.isfinite(fit.squares).all():
-        note = "no standard errors of the parameters: there are not more observations than unknowns"
+        why = "there are not more observations than unknowns"
+        why = why if freedom < 1 else "the path is not finite"
+        note = f"no standard errors of the parameters: {why}"
         return Estimates(called, value, unknown, unknown, unknown, (note,))
     covariance, lost = _covariance(fit)
     error = unknown.copy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -52,7 +51,7 @@ def checked_field(field: Callable, data: Trajectories, dim: int) -> Any:
 
 def check_residual(residual: Any, field: Callable | None) -> None:
     """`InputError` unless there is a field that a network can stand beside, and a weight."""
-    if not isinstance(residual, bool | Real) or not 0 <= residual < np.inf:
+    if not isinstance(residual, int | float) or not 0 <= residual < np.inf:
         raise InputError(
             "residual", expected="True, False or the weight of the network's squared size",
             got=repr(residual), do="pass True",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from .trajectory import RawField, ScaledField
+from .trajectory import RawField, ScaledField, SecondOrderField
 
 MOST_NUMBERS = 64  # of an equation; what has more is a network
 
@@ -67,7 +67,7 @@ class Residual(eqx.Module):
     """
 
     known: RawField
-    network: ScaledField
+    network: ScaledField | SecondOrderField
 
     def __call__(self, t: Any, z: Float[Array, " dim"], u: Any = None) -> Float[Array, " dim"]:
         return self.known(t, z, u) + self.network(t, z, u)
@@ -79,12 +79,17 @@ def equation(field: Any) -> RawField | None:
     return field if isinstance(field, RawField) else None
 
 
+def _users(field: Any) -> Any:
+    """The user's own field inside a model's."""
+    return field.known.field if isinstance(field, Residual) else field.field
+
+
 def relative(fields: PyTree, members: int) -> PyTree:
     """The fields of stacked models with the user's few numbers in units of themselves."""
     raw = equation(fields)
     if raw is None or not few(raw.field, members):
         return fields
-    return eqx.tree_at(lambda f: equation(f).field, fields, Relative.of(raw.field))
+    return eqx.tree_at(_users, fields, Relative.of(raw.field))
 
 
 def plain(fields: PyTree) -> PyTree:
@@ -92,7 +97,7 @@ def plain(fields: PyTree) -> PyTree:
     raw = equation(fields)
     if raw is None or not isinstance(raw.field, Relative):
         return fields
-    return eqx.tree_at(lambda f: equation(f).field, fields, raw.field.plain())
+    return eqx.tree_at(_users, fields, raw.field.plain())
 
 
 @eqx.filter_jit

@@ -126,7 +126,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     grid = figure.subplots(len(kinds), len(names), squeeze=False, sharex="col")
     for axes, kind in zip(grid, kinds, strict=True):
         for ax, name in zip(axes, names, strict=True):
-            part = table[(table.noise == kind) & (table.parameter == name)].sort_values("value")
+            part = table.query("noise == @kind and parameter == @name").sort_values("value")
             for shade, of in ((LEARNED, part.inside), (AHEAD, ~part.inside)):
                 rank = np.flatnonzero(of)
                 ax.hlines(rank, part.lower[of], part.upper[of], color=shade, linewidth=0.9)
