@@ -73,9 +73,9 @@ def learn_more(
     problem = Problem.of(data, time=ensemble.time, inputs=ensemble.inputs)
     none = np.zeros(len(problem.tau), bool)
     hidden = ensemble.dim - ensemble.shown
-    weights = (0.0 if x == "auto" else x for x in (design.decay, design.jacobian))
+    decay, jacobian = (0.0 if x == "auto" else x for x in (design.decay, design.jacobian))
     residual = min(SOME_NETWORK) if design.residual == "auto" else design.residual
-    recipe = Recipe(*weights, residual=residual)
+    recipe = Recipe(decay, jacobian, residual=residual)
     known = known[:, : ensemble.dim]
     final = run(
         problem, [Candidate(ensemble.state, recipe)] * ensemble.members, none,
@@ -91,7 +91,7 @@ def learn_more(
 
 def _calibrated(final: Run) -> tuple[Calibration, np.ndarray]:
     task, shown = final.task, slice(0, final.task.shown)
-    observed = (task.train | task.held_out).any(0)[:, shown]
+    observed = np.any(task.train | task.held_out, axis=0)[:, shown]
     values = np.where(observed, task.values[0, :, shown], np.nan)
     held_out, seen = task.held_out[..., shown], task.train[..., shown]
     assert final.trained.shaped is not None

@@ -97,4 +97,5 @@ def penalties(task: Task, smoothed: Sequence[Smoothed], seed: int) -> Penalties:
     on_data = (np.arange(len(at)) < _PROBES).astype(float)
     probe = Probe(smoothed[0].t[at], states, None if u is None else u[at], on_data)
     weights = np.array([[r.decay, r.jacobian, r.residual] for r in task.recipes])
-    return Penalties(*weights.T, probe)
+    decay, jacobian, residual = weights.T
+    return Penalties(decay, jacobian, residual, probe)

@@ -63,6 +63,7 @@ class Maker:
         user = _moved(design.field, self.seed, member) if member else design.field
         if few(user):
             user = Relative.of(user)
+        assert design.hidden != "auto"  # chosen before any training
         state = scaler.extended(design.hidden)
         known = RawField(user, state, problem.time, problem.input_scaler)
         if not design.residual:

@@ -85,6 +85,7 @@ def _task(
     design: Design,
     seed: int,
 ) -> Task:
+    assert design.hidden != "auto"  # chosen before any training
     scalers = [c.scaler for c in candidates]
     count, hidden, (nodes, dim) = len(scalers), design.hidden, problem.values.shape
     velocities = dim if design.order == 2 else 0

@@ -209,6 +209,7 @@ class _Stages:
     def _at_the_noise(self) -> bool:
         """Whether one solve of every member misses its points by no more than their noise."""
         out, task = self.out, self.task
+        assert out.models is not None
         path = self.solves(out.models, out.refine)
         ratio = (np.where(task.train, path - task.values, 0.0) / self.noise_sd) ** 2
         ratio = ratio.sum((1, 2)) / task.train.sum((1, 2))
@@ -270,7 +271,8 @@ class _Stages:
 
 def _key(seed: int) -> jax.Array:
     """`jax.random.key(seed)` for seeds of 32 bits, without a program of its own."""
-    return jax.random.wrap_key_data(np.array([0, seed % 2**32], np.uint32), impl="threefry2x32")
+    bits: Any = np.array([0, seed % 2**32], np.uint32)
+    return jax.random.wrap_key_data(bits, impl="threefry2x32")
 
 
 def _window_lengths(longest: int) -> list[int]:

@@ -40,7 +40,7 @@ def check(ode: NeuralODE) -> None:
             )  # fmt: skip
     for name in ("decay", "jacobian"):
         value = getattr(ode, name)
-        if value != "auto" and not (isinstance(value, Real) and 0 <= value < np.inf):
+        if value != "auto" and not (isinstance(value, Real) and 0 <= float(value) < np.inf):
             raise InputError(
                 name, expected='a number of at least zero, or "auto"', got=repr(value),
                 do='pass "auto"',

@@ -96,21 +96,21 @@ class NeuralODE(Estimator):
         precision: Literal["float32", "float64"] = "float32",
     ):
         self.members = members
-        self.width = width
+        self.width: int | Auto = width
         self.depth = depth
         self.activation = activation
-        self.augment = augment
+        self.augment: int | Auto = augment
         self.order = order
         self.y0 = y0
         self.time_dependent = time_dependent
         self.field = field
         self.residual = residual
-        self.positive = positive
+        self.positive: bool | Auto = positive
         self.held_out = held_out
         self.steps = steps
         self.matching_steps = matching_steps
-        self.decay = decay
-        self.jacobian = jacobian
+        self.decay: float | Auto = decay
+        self.jacobian: float | Auto = jacobian
         self.method = method
         self.seed = seed
         self.precision = precision

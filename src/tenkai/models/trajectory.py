@@ -44,7 +44,7 @@ class SecondOrderField(eqx.Module):
         pull = self.net(t, z, u)
         positions = z.shape[-1] - pull.shape[-1]
         velocity = z[positions : 2 * positions]
-        return jax.lax.stop_gradient(self.slope) * jnp.concatenate([velocity, pull])
+        return jnp.concatenate([velocity, pull]) * jax.lax.stop_gradient(self.slope)
 
 
 class RawField(eqx.Module):
