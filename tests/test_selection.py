@@ -318,3 +318,49 @@ def test_chosen_hidden_dimensions_are_saved(
     again = tk.load(tmp_path / "m.safetensors")
     assert again.predictor_.ensemble.given == 2 * order
     _answers_alike(ode, again)
+
+
+def _seen_in_position(x: np.ndarray, t: np.ndarray) -> tk.NeuralODE:
+    noise = 0.03 * np.random.default_rng(1).normal(size=len(t))
+    settings: dict[str, Any] = {"members": 3, "steps": 100, "matching_steps": 300, "width": 16}
+    ode = tk.NeuralODE(**settings, augment="auto", decay=1e-5, jacobian=0.0, positive=False)
+    return ode.fit((x + noise)[:, None], t=t)
+
+
+def test_an_oscillator_seen_in_position_gets_one_hidden_dimension() -> None:
+    t = np.linspace(0, 10, 40)
+    for x in (np.cos(2 * t), np.exp(-0.1 * t) * np.cos(1.5 * t)):
+        ode = _seen_in_position(x, t)
+        assert ode.predictor_.ensemble.dim == 2
+        assert ode.score() > 0.97
+        assert "1 hidden state dimension" in " ".join(ode.fit_.status.notes)
+
+
+def test_a_relaxation_needs_no_hidden_dimension() -> None:
+    t = np.linspace(0, 10, 40)
+    ode = _seen_in_position(np.exp(-0.5 * t), t)
+    assert ode.predictor_.ensemble.dim == 1
+    assert "default kept" in " ".join(ode.fit_.status.notes)
+
+
+def test_of_equally_good_hidden_states_the_fewest(monkeypatch) -> None:
+    _fake(monkeypatch, lambda c, n: np.full(n, 0.1 if c.recipe.hidden else 0.9))
+    assert _select(_data(), Design(hidden="auto")).hidden == 1
+
+
+def test_points_in_between_tell_of_hidden_states_too(monkeypatch) -> None:
+    """An end of few points that differ much tells too little alone."""
+    large = np.array([0.05, 0.1, 0.05, 1.5, 0.1, 0.05])
+
+    def chosen(between: float) -> int:
+        def miss(candidate: Candidate, nodes: int) -> np.ndarray:
+            out = np.full(nodes, 0.05 if candidate.recipe.hidden else between)
+            out[-6:] = 0.04 if candidate.recipe.hidden else large
+            return out
+
+        _fake(monkeypatch, miss)
+        design = Design(hidden="auto", members=4, width=8, decay=0.0, jacobian=0.0)
+        return _select(_data(), design).hidden
+
+    assert chosen(0.7) == 1
+    assert chosen(0.05) == 0

@@ -97,12 +97,24 @@ class _Round:
 
     def noise(self, candidate: int) -> float:
         """The same at inner points that the members did not see: noise and what is missed there."""
-        run, scaler = self.run, self.candidates[candidate].scaler
-        raw = scaler.inverse(run.paths[..., : run.task.shown])
-        values = run.task.problem.values
+        judged = self.run.task.held_out & self.of(candidate)[:, None, None]
+        return float(np.sqrt(np.nanmean(self._squares_at(candidate, judged))))
+
+    def between(self, candidate: int) -> np.ndarray:
+        """Squared misses (nodes, dim) of whoever did not see an inner point; NaN where all did."""
+        task = self.run.task
+        judged = task.held_out & ~task.train & self.of(candidate)[:, None, None]
+        return self._squares_at(candidate, judged)
+
+    def _squares_at(self, candidate: int, judged: np.ndarray) -> np.ndarray:
+        """Mean squared misses (nodes, dim) of the members where they are `judged`."""
+        run, shown = self.run, self.run.task.shown
+        raw = self.candidates[candidate].scaler.inverse(run.paths[..., :shown])
+        values, judged = run.task.problem.values, judged[..., :shown]
         missed = (raw - values) / np.maximum(np.nanstd(values, axis=0), 1e-300)
-        judged = run.task.held_out[..., : run.task.shown] & self.of(candidate)[:, None, None]
-        return float(np.sqrt(np.nanmean(np.where(judged, missed, np.nan) ** 2)))
+        total = np.where(judged, np.where(np.isfinite(missed), missed, 1e3) ** 2, 0.0).sum(0)
+        count = judged.sum(0)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
     def clearly_better(self, one: int, than: int) -> bool:
         """By the paired squared misses."""
@@ -164,15 +176,12 @@ def _recipe(
     hidden = choice.hidden + (MOST_HIDDEN if design.hidden == "auto" else 0)
     tried = [Candidate(scaler, r) for r in others]
     second = rounds.go("other recipes", tried, hidden)
-    before = first.squares(scale)
-    gains = [before - second.squares(i) for i in range(len(tried))]
-    best = int(np.argmax([g.mean() if _clearly(g) else -np.inf for g in gains]))
-    if not _clearly(gains[best]):
+    best = _winner(others, *_gains(first, scale, second, others, choice.hidden))
+    if best is None:
         rounds.notes.append(
             "other recipes (regularisation, width) forecast no better: default kept"
         )
         return choice
-    best = _simplest(others, gains, best)
     recipe = others[best]
     hidden = choice.hidden if recipe.hidden is None else recipe.hidden
     recipe = replace(recipe, hidden=None)
@@ -185,9 +194,33 @@ def _recipe(
     return Choice(choice.positive, recipe, hidden, third.run, third.of(0))
 
 
-def _simplest(others: Sequence[Recipe], gains: Sequence[np.ndarray], best: int) -> int:
-    """Of the recipes that the best one does not clearly beat, one with the fewest hidden states."""
-    able = [i for i, g in enumerate(gains) if _clearly(g) and not _clearly(gains[best] - g)]
+def _gains(
+    first: _Round, scale: int, second: _Round, others: Sequence[Recipe], hidden: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Per other recipe: by how much its squared misses are smaller, at all points and on the end.
+
+    What more state is good for shows in between as well: a short end alone tells too little.
+    """
+    every, ends = [], []
+    for i, recipe in enumerate(others):
+        end = first.squares(scale) - second.squares(i)
+        inner = (first.between(scale) - second.between(i)).ravel()
+        more = recipe.hidden != hidden and end.mean() > 0
+        every.append(np.concatenate([end, inner[~np.isnan(inner)]]) if more else end)
+        ends.append(end)
+    return every, ends
+
+
+def _winner(
+    others: Sequence[Recipe], gains: Sequence[np.ndarray], ends: Sequence[np.ndarray]
+) -> int | None:
+    """Of the recipes that beat the default, and that the best of them does not beat clearly, the
+    one with the fewest hidden states."""
+    able = [i for i, g in enumerate(gains) if _clearly(g)]
+    if not able:
+        return None
+    best = max(able, key=lambda i: gains[i].mean())
+    able = [i for i in able if i == best or not _clearly(ends[best] - ends[i])]
     return min(able, key=lambda i: (others[i].hidden or 0, -gains[i].mean()))
 
 
