@@ -5,14 +5,39 @@ Heavy modules are imported inside the commands, so that ``tenkai --help`` answer
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .. import __version__
-from ..errors import InputError
+from .options import (
+    Augment,
+    Coverage,
+    Data,
+    Devices,
+    Horizon,
+    Inputs,
+    Kind,
+    MatchingSteps,
+    Members,
+    Model,
+    NoCache,
+    Positive,
+    Quiet,
+    RunPath,
+    SeriesColumn,
+    Static,
+    Steps,
+    Targets,
+    Times,
+    Value,
+    Variable,
+    Width,
+    counted,
+    listed,
+    weighed,
+)
 
 app = typer.Typer(
     name="tenkai",
@@ -22,16 +47,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `tenkai fit` wrote.")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no compiled programs on disk.")]
-Kind = Annotated[
-    str, typer.Option(metavar="observation|latent", help="What the intervals are for.")
-]
-Coverage = Annotated[float, typer.Option(help="Coverage of the intervals, between 0 and 1.")]
-Horizon = Annotated[
-    str | None, typer.Option(help='How far, in units of the time column ("10"; for dates "10D").')
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -45,70 +60,28 @@ def root(
         typer.echo(context.get_help())
 
 
-def listed(text: str | None) -> list[str] | None:
-    """Names between commas; a name with a comma stands in double quotes."""
-    if text is None:
-        return None
-    row = next(csv.reader([text], skipinitialspace=True), [])
-    return [name.strip() for name in row if name.strip()]
-
-
-def counted(option: str, text: str | None, least: int) -> int | str | None:
-    """A whole number of at least `least`, or "auto"."""
-    if text is None or text == "auto":
-        return text
-    if not text.isdecimal() or int(text) < least:
-        raise InputError(
-            f"--{option}", expected=f'a whole number of at least {least}, or "auto"',
-            got=repr(text), do="pass auto",
-        )  # fmt: skip
-    return int(text)
-
-
-def weighed(option: str, text: str | None) -> float | str | None:
-    """A number of at least zero, or "auto"."""
-    if text is None or text == "auto":
-        return text
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = -1.0
-    if not 0 <= weight < float("inf"):
-        raise InputError(
-            f"--{option}", expected='a number of at least zero, or "auto"', got=repr(text),
-            do="pass auto",
-        )  # fmt: skip
-    return weight
-
-
 @app.command()
 def fit(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet file.")],
+    data: Data,
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/<DATA>]")] = None,
-    model: Annotated[str, typer.Option(help="What to learn.")] = "neural-ode",
-    time: Annotated[str | None, typer.Option(help="Column of times (numbers or dates).")] = None,
-    series: Annotated[str | None, typer.Option(help="Column that tells series apart.")] = None,
-    targets: Annotated[str | None, typer.Option(help="Columns to learn: a,b,c.")] = None,
-    inputs: Annotated[str | None, typer.Option(help="Columns of known inputs: a,b.")] = None,
-    static: Annotated[str | None, typer.Option(help="Columns constant in a series: a,b.")] = None,
-    variable: Annotated[str | None, typer.Option(help="Long table: column of names.")] = None,
-    value: Annotated[str | None, typer.Option(help="Long table: column of numbers.")] = None,
-    positive: Annotated[
-        str | None, typer.Option(metavar="auto|yes|no", help="Learn on a log scale.")
-    ] = None,
-    augment: Annotated[
-        str | None, typer.Option(metavar="N|auto", help="Hidden dimensions of the state.")
-    ] = None,
+    model: Model = "neural-ode",
+    time: Times = None,
+    series: SeriesColumn = None,
+    targets: Targets = None,
+    inputs: Inputs = None,
+    static: Static = None,
+    variable: Variable = None,
+    value: Value = None,
+    positive: Positive = None,
+    augment: Augment = None,
     order: Annotated[
         int | None, typer.Option(metavar="1|2", help="2: only positions are observed.")
     ] = None,
     time_dependent: Annotated[
         bool | None, typer.Option("--time-dependent", help="Let the equation depend on the time.")
     ] = None,
-    members: Annotated[int | None, typer.Option(help="Networks in the ensemble.")] = None,
-    width: Annotated[
-        str | None, typer.Option(metavar="N|auto", help="Units in each hidden layer.")
-    ] = None,
+    members: Members = None,
+    width: Width = None,
     depth: Annotated[int | None, typer.Option(help="Hidden layers.")] = None,
     activation: Annotated[str | None, typer.Option(help="Of the hidden layers.")] = None,
     decay: Annotated[
@@ -117,8 +90,8 @@ def fit(
     jacobian: Annotated[
         str | None, typer.Option(metavar="X|auto", help="Penalty against blow-up beyond the data.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps of each stage.")] = None,
-    matching_steps: Annotated[int | None, typer.Option(help="Those of the first stage.")] = None,
+    steps: Steps = None,
+    matching_steps: MatchingSteps = None,
     held_out: Annotated[float | None, typer.Option(help="Share of each end to test on.")] = None,
     precision: Annotated[str | None, typer.Option(metavar="float32|float64")] = None,
     seed: Annotated[
@@ -129,11 +102,11 @@ def fit(
     ] = None,
     horizon: Horizon = None,
     coverage: Coverage = 0.9,
-    devices: Annotated[int | None, typer.Option(help="CPU devices. [default: all cores]")] = None,
+    devices: Devices = None,
     no_cache: NoCache = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+    quiet: Quiet = False,
 ) -> int:
     """Learn a model of DATA and write model, forecast and report to a run directory."""
     from .training import Request, train

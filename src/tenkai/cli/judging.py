@@ -10,7 +10,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .commands import Coverage, Horizon, NoCache, app, listed
+from .commands import app
+from .options import (
+    Augment,
+    Coverage,
+    Data,
+    Devices,
+    Horizon,
+    Inputs,
+    MatchingSteps,
+    Members,
+    Model,
+    NoCache,
+    Positive,
+    Quiet,
+    SeriesColumn,
+    Static,
+    Steps,
+    Targets,
+    Times,
+    Value,
+    Variable,
+    Width,
+    counted,
+    listed,
+)
 
 if TYPE_CHECKING:
     from ..records import Backtest
@@ -18,38 +42,36 @@ if TYPE_CHECKING:
 
 @app.command()
 def backtest(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet file.")],
+    data: Data,
     out: Annotated[
         Path | None, typer.Option(help="Directory. [default: runs/<DATA>-backtest]")
     ] = None,
-    model: Annotated[str, typer.Option(help="What to learn.")] = "neural-ode",
-    time: Annotated[str | None, typer.Option(help="Column of times (numbers or dates).")] = None,
-    series: Annotated[str | None, typer.Option(help="Column that tells series apart.")] = None,
-    targets: Annotated[str | None, typer.Option(help="Columns to learn: a,b,c.")] = None,
-    inputs: Annotated[str | None, typer.Option(help="Columns of known inputs: a,b.")] = None,
-    static: Annotated[str | None, typer.Option(help="Columns constant in a series: a,b.")] = None,
-    variable: Annotated[str | None, typer.Option(help="Long table: column of names.")] = None,
-    value: Annotated[str | None, typer.Option(help="Long table: column of numbers.")] = None,
+    model: Model = "neural-ode",
+    time: Times = None,
+    series: SeriesColumn = None,
+    targets: Targets = None,
+    inputs: Inputs = None,
+    static: Static = None,
+    variable: Variable = None,
+    value: Value = None,
     origins: Annotated[
         str, typer.Option(help='How many, or numbers of observations: "12,14,16" or "12-19".')
     ] = "8",
     horizon: Horizon = None,
     coverage: Coverage = 0.9,
-    positive: Annotated[
-        str | None, typer.Option(metavar="auto|yes|no", help="Learn on a log scale.")
-    ] = None,
-    augment: Annotated[int | None, typer.Option(help="Hidden dimensions of the state.")] = None,
-    members: Annotated[int | None, typer.Option(help="Networks in the ensemble.")] = None,
-    width: Annotated[int | None, typer.Option(help="Units in each hidden layer.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps of each stage.")] = None,
-    matching_steps: Annotated[int | None, typer.Option(help="Those of the first stage.")] = None,
+    positive: Positive = None,
+    augment: Augment = None,
+    members: Members = None,
+    width: Width = None,
+    steps: Steps = None,
+    matching_steps: MatchingSteps = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    devices: Annotated[int | None, typer.Option(help="CPU devices. [default: all cores]")] = None,
+    devices: Devices = None,
     no_cache: NoCache = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an old backtest.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+    quiet: Quiet = False,
 ) -> int:
     """Fit a model to beginnings of DATA and compare its forecasts with what came after."""
     from .training import Request
@@ -63,8 +85,9 @@ def backtest(
             "static": listed(static), "variable": variable, "value": value,
         },
         options={
-            "positive": positive, "augment": augment, "members": members, "width": width,
-            "steps": steps, "matching_steps": matching_steps, "seed": seed,
+            "positive": positive, "augment": counted("augment", augment, 0), "members": members,
+            "width": counted("width", width, 1), "steps": steps, "matching_steps": matching_steps,
+            "seed": seed,
         },
         horizon=horizon, coverage=coverage, devices=devices, cache=not no_cache,
     )  # fmt: skip

@@ -1,0 +1,76 @@
+"""Options that several commands have, and how their texts are read."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet file.")]
+Model = Annotated[str, typer.Option(help="What to learn.")]
+Times = Annotated[str | None, typer.Option(help="Column of times (numbers or dates).")]
+SeriesColumn = Annotated[str | None, typer.Option(help="Column that tells series apart.")]
+Targets = Annotated[str | None, typer.Option(help="Columns to learn: a,b,c.")]
+Inputs = Annotated[str | None, typer.Option(help="Columns of known inputs: a,b.")]
+Static = Annotated[str | None, typer.Option(help="Columns constant in a series: a,b.")]
+Variable = Annotated[str | None, typer.Option(help="Long table: column of names.")]
+Value = Annotated[str | None, typer.Option(help="Long table: column of numbers.")]
+Members = Annotated[int | None, typer.Option(help="Networks in the ensemble.")]
+Steps = Annotated[int | None, typer.Option(help="Optimiser steps of each stage.")]
+MatchingSteps = Annotated[int | None, typer.Option(help="Those of the first stage.")]
+Devices = Annotated[int | None, typer.Option(help="CPU devices. [default: all cores]")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
+Positive = Annotated[str | None, typer.Option(metavar="auto|yes|no", help="Learn on a log scale.")]
+Augment = Annotated[
+    str | None, typer.Option(metavar="N|auto", help="Hidden dimensions of the state.")
+]
+Width = Annotated[str | None, typer.Option(metavar="N|auto", help="Units in each hidden layer.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `tenkai fit` wrote.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no compiled programs on disk.")]
+Kind = Annotated[
+    str, typer.Option(metavar="observation|latent", help="What the intervals are for.")
+]
+Coverage = Annotated[float, typer.Option(help="Coverage of the intervals, between 0 and 1.")]
+Horizon = Annotated[
+    str | None, typer.Option(help='How far, in units of the time column ("10"; for dates "10D").')
+]
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Names between commas; a name with a comma stands in double quotes."""
+    if text is None:
+        return None
+    row = next(csv.reader([text], skipinitialspace=True), [])
+    return [name.strip() for name in row if name.strip()]
+
+
+def counted(option: str, text: str | None, least: int) -> int | str | None:
+    """A whole number of at least `least`, or "auto"."""
+    if text is None or text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < least:
+        raise InputError(
+            f"--{option}", expected=f'a whole number of at least {least}, or "auto"',
+            got=repr(text), do="pass auto",
+        )  # fmt: skip
+    return int(text)
+
+
+def weighed(option: str, text: str | None) -> float | str | None:
+    """A number of at least zero, or "auto"."""
+    if text is None or text == "auto":
+        return text
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight < float("inf"):
+        raise InputError(
+            f"--{option}", expected='a number of at least zero, or "auto"', got=repr(text),
+            do="pass auto",
+        )  # fmt: skip
+    return weight
