@@ -58,11 +58,6 @@ class Problem:
         edges = np.flatnonzero(np.diff(self.series, prepend=-1, append=self.series[-1] + 1))
         return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
-    @property
-    def index(self) -> np.ndarray:
-        """Position of every node within its series."""
-        return np.concatenate([np.arange(s.stop - s.start) for s in self.spans])
-
     def grid(self, refine: int = 1, least: Size = ANY_SIZE, *, fewest: int = _FEWEST_STEPS) -> Grid:
         """The steps that hit every node, `refine` times as many as the coarsest grid has.
 
