@@ -319,3 +319,14 @@ def test_a_warm_start_needs_an_earlier_fit_of_the_same_variables() -> None:
     data = tk.toys.sample("van_der_pol", n=20, seed=0)
     with pytest.raises(Exception, match="fit"):
         tk.NeuralODE().fit(data, warm_start=True)
+
+
+def test_a_level_end_is_told_without_calling_the_forecast_poor() -> None:
+    data = tk.toys.sample("decay", n=30, noise=0.02, seed=0)
+    one = data[0]
+    level = np.where(one.t[:, None] > 2.0, 0.3, one.x) + 0.01 * np.cos(9 * one.t)[:, None]
+    settings = {"members": 2, "steps": 100, "matching_steps": 400, "width": 16, "decay": 1e-5}
+    ode = tk.NeuralODE(**settings, jacobian=0.0, positive=False).fit(level, t=one.t)
+    assert ode.held_out_.error < 0.25
+    assert ode.fit_.status.kind == "converged"
+    assert any("within the held-out end R²" in note for note in ode.fit_.status.notes)

@@ -42,6 +42,12 @@ def status_of(ode: NeuralODE, score: float, notes: tuple[str, ...]) -> Status:
         )  # fmt: skip
     message = f"converged: R² {score:.3f} of one solve per series"
     held = ode.held_out_
+    if held is not None and _own(held) < _POOR:
+        notes = (
+            *notes,
+            f"within the held-out end R² is {_own(held):.2f}: little moves there but noise, or what "
+            "moves is missed; the forecast error above is in units of the whole series",
+        )
     if held is not None and not _forecasts(held):
         name, naive = held.best_naive
         return Status(
@@ -53,6 +59,14 @@ def status_of(ode: NeuralODE, score: float, notes: tuple[str, ...]) -> Status:
             "trust the reconstruction; for forecasts add data, inputs or equations", True, notes,
         )  # fmt: skip
     return Status("converged", message, notes=notes)
+
+
+def _own(held: HeldOut) -> float:
+    """R² of the end's forecast in units of the end's own variance, the worst variable's.
+
+    Where a system rests this is about zero whatever the model, so it is told, not judged by.
+    """
+    return float(r_squared([f.mean for f in held.forecasts], held.observed).min())
 
 
 def _forecasts(held: HeldOut) -> bool:
