@@ -109,7 +109,7 @@ def test_linear_and_autoregression_are_exact_on_lines(irregular: bool) -> None:
     t = np.sort(np.random.default_rng(0).uniform(0, 29, 30)) if irregular else T
     x = 2 - 0.5 * t
     x[[3, 4, 20]] = np.nan
-    np.testing.assert_allclose(baselines.linear(t, x, LATER), 2 - 0.5 * LATER, rtol=1e-9)
+    np.testing.assert_allclose(baselines.SIMPLE["linear"](t, x, LATER), 2 - 0.5 * LATER, rtol=1e-9)
     for said in baselines.autoregression(t, x, LATER):
         np.testing.assert_allclose(said, 2 - 0.5 * LATER, rtol=1e-6)
 

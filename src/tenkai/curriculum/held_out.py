@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..data import Scaler, Trajectories
 from ..records import Forecast, HeldOut
 from .intervals import Calibration, calibrate, with_horizon
+from .naive import SIMPLE
 from .problem import Problem
 from .runs import Run
 from .task import Task
@@ -38,35 +41,19 @@ def judge_end(
     horizon goes into `calibration`, whose units are those of the `final` scale.
     """
     scaler = run.task.scalers[int(np.argmax(mine))]
-    problem, closed, dim = run.task.problem, run.task.closed, data.dim
+    problem, closed = run.task.problem, run.task.closed
     mean, spread = run.mean_path(mine)
-    trusted = run.trusted(mine)
-    values = scaler.forward(problem.values)
-    held = run.task.held_out[..., :dim] & mine[:, None, None]
-    seen = run.task.train[..., :dim]
-    assert run.trained.shaped is not None
-    own, _ = calibrate(
-        run.paths[..., :dim], values, held, seen, trusted if trusted.any() else mine,
-        scaler, run.trained.shaped[int(np.argmax(mine))],
-    )  # fmt: skip
+    own = _before(run, mine, scaler)
     shape = own.shape(mean, scaler)
     ahead = _ahead(problem, closed)
     half = own.half_width(spread, coverage, ahead, shape=shape)
-    raw, low, high = (scaler.inverse(z) for z in (mean, mean - half, mean + half))
-    forecasts, observed = [], []
-    for one, span in zip(data, problem.spans, strict=True):
-        end = closed[span]
-        if end.any():
-            mean_, low_, high_ = (a[span][end] for a in (raw, low, high))
-            time = data.clock.decode(one.t[end])
-            names = (data.names, one.id, data.time_name)
-            forecasts.append(Forecast(time, mean_, low_, high_, coverage, *names))
-            observed.append(one.x[end])
+    raw, low, high = bands = [scaler.inverse(z) for z in (mean, mean - half, mean + half)]
+    forecasts, observed = _records(data, run.task, bands, coverage)
     there = ~np.isnan(problem.values) & closed[:, None]
     inside = ((problem.values >= low) & (problem.values <= high))[there]
     held_out = HeldOut(
-        forecasts=tuple(forecasts),
-        observed=tuple(observed),
+        forecasts=forecasts,
+        observed=observed,
         error=_error(raw, run.task),
         naive={k: _error(v, run.task) for k, v in _naive(problem, closed).items()},
         inside=int(inside.sum()),
@@ -75,11 +62,38 @@ def judge_end(
     )
     if np.isfinite(mean).all():
         unit = scaler.scale / final.scale
-        miss = np.where(there, mean - values, np.nan)[closed] * unit
+        miss = np.where(there, mean - scaler.forward(problem.values), np.nan)[closed] * unit
         calibration = with_horizon(
             calibration, miss, spread[closed] * unit, ahead[closed], shape[closed]
         )
     return calibration, held_out
+
+
+def _before(run: Run, mine: np.ndarray, scaler: Scaler) -> Calibration:
+    """The calibration of the members `mine`, from what comes before the end."""
+    task, shown, trusted = run.task, run.task.shown, run.trusted(mine)
+    assert run.trained.shaped is not None
+    return calibrate(
+        run.paths[..., :shown], scaler.forward(task.problem.values),
+        task.held_out[..., :shown] & mine[:, None, None], task.train[..., :shown],
+        trusted if trusted.any() else mine, scaler, run.trained.shaped[int(np.argmax(mine))],
+    )[0]  # fmt: skip
+
+
+def _records(
+    data: Trajectories, task: Task, bands: Sequence[np.ndarray], coverage: float
+) -> tuple[tuple[Forecast, ...], tuple[np.ndarray, ...]]:
+    """Forecasts of every closed end by raw mean, low and high (nodes, dim), and what came."""
+    forecasts, observed = [], []
+    for one, span in zip(data, task.problem.spans, strict=True):
+        end = task.closed[span]
+        if end.any():
+            mean, low, high = (a[span][end] for a in bands)
+            names = (data.names, one.id, data.time_name)
+            time = data.clock.decode(one.t[end])
+            forecasts.append(Forecast(time, mean, low, high, coverage, *names))
+            observed.append(one.x[end])
+    return tuple(forecasts), tuple(observed)
 
 
 def _ahead(problem: Problem, closed: np.ndarray) -> np.ndarray:
@@ -92,21 +106,12 @@ def _ahead(problem: Problem, closed: np.ndarray) -> np.ndarray:
 
 
 def _naive(problem: Problem, closed: np.ndarray) -> dict[str, np.ndarray]:
-    """Last value, mean and straight line of every variable, from what comes before the end."""
-    out = {name: np.full(problem.values.shape, np.nan) for name in ("last value", "mean", "linear")}
+    """Naive forecasts of every variable at all nodes, from what comes before the end."""
+    out = {name: np.full(problem.values.shape, np.nan) for name in SIMPLE}
+    known = np.where(closed[:, None], np.nan, problem.values)
     for span in problem.spans:
-        tau, x, open_ = problem.tau[span], problem.values[span], ~closed[span]
-        for j in range(x.shape[1]):
-            use = open_ & ~np.isnan(x[:, j])
-            if not use.any():
-                continue
-            out["last value"][span, j] = x[use, j][-1]
-            out["mean"][span, j] = x[use, j].mean()
-            out["linear"][span, j] = _line(tau[use], x[use, j], tau)
+        tau = problem.tau[span]
+        for j in range(known.shape[1]):
+            for name, forecast in SIMPLE.items():
+                out[name][span, j] = forecast(tau, known[span, j], tau)
     return out
-
-
-def _line(t: np.ndarray, x: np.ndarray, at: np.ndarray) -> np.ndarray:
-    centred = t - t.mean()
-    slope = (centred @ x) / max(centred @ centred, 1e-300)
-    return x.mean() + slope * (at - t.mean())

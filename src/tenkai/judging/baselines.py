@@ -6,47 +6,17 @@ later times (m,). Where nothing was observed it forecasts NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
 
+from ..curriculum.naive import SIMPLE, last_value
+
 AUTOREGRESSION = "AR"
+NAMES = (*SIMPLE, AUTOREGRESSION)
 _MOST_LAGS = 10
 _EXACT = 1e-26  # mean squared residuals, in squares of the data, that are only rounding
 _SAME_STEP = 1e-6  # gaps that differ by less than this share of the median are one step
-
-
-def last_value(t: np.ndarray, x: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The last observed value, for ever.
-
-    >>> last_value(np.arange(3.0), np.array([1.0, 4.0, np.nan]), np.array([3.0, 4.0]))
-    array([4., 4.])
-    """
-    seen = x[~np.isnan(x)]
-    return np.full(len(at), seen[-1] if len(seen) else np.nan)
-
-
-def mean(t: np.ndarray, x: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The mean of what was observed."""
-    seen = x[~np.isnan(x)]
-    return np.full(len(at), seen.mean() if len(seen) else np.nan)
-
-
-def linear(t: np.ndarray, x: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The least-squares straight line through what was observed, continued."""
-    seen = ~np.isnan(x)
-    if not seen.any():
-        return np.full(len(at), np.nan)
-    middle, level = t[seen].mean(), x[seen].mean()
-    run = t[seen] - middle
-    slope = run @ (x[seen] - level) / max(run @ run, np.finfo(float).tiny)
-    return level + slope * (at - middle)
-
-
-Baseline = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-SIMPLE: dict[str, Baseline] = {"last value": last_value, "mean": mean, "linear": linear}
-NAMES = (*SIMPLE, AUTOREGRESSION)
 
 
 def autoregression(
