@@ -231,7 +231,7 @@ def _coverage(f: Findings) -> str:
         return ""
     rows = []
     for c in counts:
-        low, high = c.uncertainty()
+        low, high = c.interval()
         cells = (
             c.what,
             f"{c.inside} of {c.points}",
@@ -250,7 +250,7 @@ def _coverage(f: Findings) -> str:
 
 def _strip(c: Measured) -> str:
     """Nominal coverage (a line) and the measured one with its interval, from 0 to 100 %."""
-    low, high = (100 * v for v in c.uncertainty())
+    low, high = (100 * v for v in c.interval())
     at, aim = 100 * c.share, 100 * c.nominal
     return (
         '<svg viewBox="-4 0 108 16" width="216" height="32" role="img" aria-label="coverage">'

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
-from ..records import HeldOut
+from ..records import Coverage, HeldOut
 
 
 @dataclass(frozen=True)
@@ -57,26 +56,10 @@ def interval_verdict(held: HeldOut | None, coverage: dict[str, Any] | None) -> V
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A measured coverage: `inside` of `points` observations lie in the `nominal` interval."""
+class Measured(Coverage):
+    """A measured coverage, and of `what`."""
 
     what: str
-    inside: int
-    points: int
-    nominal: float
-
-    @property
-    def share(self) -> float:
-        """The measured share."""
-        return self.inside / self.points
-
-    def uncertainty(self, level: float = 0.95) -> tuple[float, float]:
-        """The binomial interval of the share (Wilson 1927)."""
-        z = NormalDist().inv_cdf(0.5 + level / 2)
-        n, p = self.points, self.share
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-        return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def measured(held: HeldOut | None, coverage: dict[str, Any] | None) -> list[Measured]:
@@ -84,7 +67,7 @@ def measured(held: HeldOut | None, coverage: dict[str, Any] | None) -> list[Meas
     found = []
     if coverage and coverage["points"]:
         inside, points = int(coverage["inside"]), int(coverage["points"])
-        found.append(Measured("left-out points", inside, points, coverage["nominal"]))
+        found.append(Measured(inside, points, coverage["nominal"], "left-out points"))
     if held is not None and held.points:
-        found.append(Measured("held-out forecasts", held.inside, held.points, held.nominal))
+        found.append(Measured(held.inside, held.points, held.nominal, "held-out forecasts"))
     return found
