@@ -39,21 +39,15 @@ def from_arrays(
     clock, ts = _times(t, lengths, many)
     us = _inputs(u, lengths, many)
     statics = _statics(static, len(xs))
-    series_ids = tuple(str(i) for i in (range(len(xs)) if ids is None else ids))
-    _check_count("ids", len(series_ids), len(xs), "series")
-    if len(set(series_ids)) < len(series_ids):
-        raise InputError("ids", expected="different ids", got=str(series_ids), do="rename one")
+    series_ids = _ids(ids, len(xs))
     code = np.repeat(np.arange(len(xs)), lengths)
     starts = np.cumsum([0, *lengths])
     labels = Labels(
         _names(names, _width(xs, "x"), "x"),
         _names(input_names, _width(us, "u"), "u"),
         _names(static_names, statics.shape[1], "s"),
-        units or {},
-        time_name,
-        clock,
-        hold,
-    )
+        units or {}, time_name, clock, hold,
+    )  # fmt: skip
 
     def where(row: int) -> str:
         place = f"row {row - starts[code[row]]}"
@@ -64,6 +58,15 @@ def from_arrays(
         statics, where,
     )  # fmt: skip
     return assemble(rows, labels, learn=learn)
+
+
+def _ids(ids: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    """The series' ids as text, all different; 0, 1, ... where none are given."""
+    found = tuple(str(i) for i in (range(count) if ids is None else ids))
+    _check_count("ids", len(found), count, "series")
+    if len(set(found)) < len(found):
+        raise InputError("ids", expected="different ids", got=str(found), do="rename one")
+    return found
 
 
 def _is_many(x: Any) -> bool:

@@ -83,22 +83,9 @@ def fit(
     """
     begun = time.perf_counter()
     task = Task(
-        model,
-        objective,
-        data,
-        rule or default_rule(),
-        steps,
-        _typed(key),
-        members,
-        member_axes,
-        batch,
-        validation,
-        validate or objective,
-        patience,
-        every,
-        stage,
-        snapshot_every,
-    )
+        model, objective, data, rule or default_rule(), steps, _typed(key), members, member_axes,
+        batch, validation, validate or objective, patience, every, stage, snapshot_every,
+    )  # fmt: skip
     _check(task, keep)
     trainer = Trainer(task)
     fresh = State.first(trainer.begin(), validation is not None)

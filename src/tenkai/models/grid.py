@@ -77,14 +77,11 @@ def pack(
     row_of, start_of, steps, rows = _first_fit(lengths, row_length)
     steps = -(-max(steps, least.steps) // pad_to) * pad_to
     offsets = np.concatenate([[0], np.cumsum([len(t) for t in times])])
-    width = 0 if inputs is None else inputs[0].shape[1]
-    t = np.zeros((rows, steps))
-    h = np.zeros((rows, steps))
-    u = np.zeros((2, rows, steps, width))
+    t, h = np.zeros((2, rows, steps))
+    u = np.zeros((2, rows, steps, 0 if inputs is None else inputs[0].shape[1]))
     begins = np.full((rows, steps), -1)
     nodes = -(-max(offsets[-1], least.nodes) // pad_to) * pad_to
-    reached = np.full(nodes, -1)
-    first = np.zeros(nodes, bool)
+    reached, first = np.full(nodes, -1), np.zeros(nodes, bool)
     for i, (ti, ci) in enumerate(zip(times, counts, strict=True)):
         cell = slice(start_of[i], start_of[i] + lengths[i])
         row, gap = row_of[i], np.repeat(np.arange(len(ci)), ci)
@@ -96,11 +93,9 @@ def pack(
         first[offsets[i]] = True
         if inputs is not None:
             low, high = inputs[i][gap], inputs[i][gap if held else gap + 1]
-            a = (inside / ci[gap])[:, None]
-            b = ((inside + 1) / ci[gap])[:, None]
-            u[0, row, cell], u[1, row, cell] = low + a * (high - low), low + b * (high - low)
-    ends = (None, None) if inputs is None else (u[0], u[1])
-    return Grid(Interval(t, h, *ends), begins, reached, first)
+            for k, at in enumerate((inside, inside + 1)):
+                u[k, row, cell] = low + (at / ci[gap])[:, None] * (high - low)
+    return Grid(Interval(t, h, *((None, None) if inputs is None else u)), begins, reached, first)
 
 
 def _first_fit(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray, int, int]:

@@ -37,32 +37,17 @@ def adaptive(
     """`solve` by a diffrax solver; it does not raise where diffrax would, see `Solved.ok`."""
     import diffrax
 
-    jumps = None
-    if controller is None:
-        tolerance = float(jnp.finfo(ts.dtype).eps) ** 0.5
-        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
+    controller, jumps = _controller(controller, ts, None if u is None else hold)
     if u is not None:
         field = Driven(field, Sampled(ts, u, hold))
-    if u is not None and isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
-        jumps = ts[1:-1] if hold == "previous" else None
-        bends = ts[1:-1] if hold == "linear" else None
-        controller = diffrax.ClipStepSizeController(controller, step_ts=bends, jump_ts=jumps)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_VectorField(field)),
-        solver,
-        ts[0],
-        ts[-1],
-        None,
-        y0,
-        saveat=diffrax.SaveAt(ts=ts, dense=dense),
-        stepsize_controller=controller,
-        adjoint=adjoint or diffrax.RecursiveCheckpointAdjoint(),
-        max_steps=max_steps,
-        throw=False,
-    )
+        diffrax.ODETerm(_VectorField(field)), solver, ts[0], ts[-1], None, y0,
+        saveat=diffrax.SaveAt(ts=ts, dense=dense), stepsize_controller=controller,
+        adjoint=adjoint or diffrax.RecursiveCheckpointAdjoint(), max_steps=max_steps, throw=False,
+    )  # fmt: skip
     accepted = solution.stats["num_accepted_steps"]
     rejected = solution.stats["num_rejected_steps"]
-    nfe = _nfe(solver, accepted + rejected, 0 if jumps is None else len(jumps))
+    nfe = _nfe(solver, accepted + rejected, jumps)
     return Solved(
         ts,
         solution.ys,
@@ -71,6 +56,21 @@ def adaptive(
         _stage_times(solver, solution.interpolation) if dense else None,
         solution.interpolation,
     )
+
+
+def _controller(controller: Any, ts: Array, hold: Hold | None) -> tuple[Any, int]:
+    """Steps onto `ts` where inputs, which `hold` tells of, bend or jump; and how many jump."""
+    import diffrax
+
+    if controller is None:
+        tolerance = float(jnp.finfo(ts.dtype).eps) ** 0.5
+        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
+    if hold is None or not isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
+        return controller, 0
+    inner = ts[1:-1]
+    if hold == "linear":
+        return diffrax.ClipStepSizeController(controller, step_ts=inner), 0
+    return diffrax.ClipStepSizeController(controller, jump_ts=inner), len(inner)
 
 
 def _nfe(solver: Any, steps: Array, jumps: int) -> Array:

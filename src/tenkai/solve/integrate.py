@@ -65,16 +65,8 @@ def solve(
         counts = grid.read_substeps(substeps, len(ts) - 1)
         steps = grid.intervals(ts, counts, u, hold, grid.real_dtype(y0))
         run = _fixed
-        arguments = (
-            field,
-            y0,
-            jnp.asarray(ts),
-            steps,
-            tuple(counts.tolist()),
-            method,
-            memory,
-            dense,
-        )
+        counts = tuple(counts.tolist())
+        arguments = (field, y0, jnp.asarray(ts), steps, counts, method, memory, dense)
     else:
         from .adaptive import adaptive as run
 
