@@ -45,8 +45,8 @@ def status_of(ode: NeuralODE, score: float, notes: tuple[str, ...]) -> Status:
     if held is not None and _own(held) < _POOR:
         notes = (
             *notes,
-            f"within the held-out end R² is {_own(held):.2f}: little moves there but noise, or what "
-            "moves is missed; the forecast error above is in units of the whole series",
+            f"within the held-out end R² is {_own(held):.2f}: little moves there but noise, or "
+            "what moves is missed; the forecast error above is in units of the whole series",
         )
     if held is not None and not _forecasts(held):
         name, naive = held.best_naive

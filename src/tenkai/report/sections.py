@@ -232,13 +232,8 @@ def _coverage(f: Findings) -> str:
     rows = []
     for c in counts:
         low, high = c.interval()
-        cells = (
-            c.what,
-            f"{c.inside} of {c.points}",
-            f"{c.share:.1%}",
-            f"{low:.0%} to {high:.0%}",
-            f"{c.nominal:.0%}",
-        )
+        counted, interval = f"{c.inside} of {c.points}", f"{low:.0%} to {high:.0%}"
+        cells = (c.what, counted, f"{c.share:.1%}", interval, f"{c.nominal:.0%}")
         texts = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         rows.append(f"<tr>{texts}<td>{_strip(c)}</td></tr>")
     heads = ("measured on", "inside", "share", "95% binomial interval", "nominal", "")

@@ -13,6 +13,7 @@ import numpy as np
 from ..data import read_trajectories
 from ..errors import InputError
 from ..estimators import NeuralODE
+from ..estimators.judgement import r_squared
 from . import Row, Task
 
 FILE = "lynx_hare.csv"
@@ -22,8 +23,7 @@ def run(task: Task = Task()) -> list[Row]:
     """R² per species, the held-out error beside the naive forecasts, and the intervals."""
     data = read_trajectories(data_file(task.data), time="Year")
     ode = NeuralODE().fit(data)
-    path, x = np.asarray(ode.reconstruct()), data[0].x
-    score = 1 - ((path - x) ** 2).sum(0) / ((x - x.mean(0)) ** 2).sum(0)
+    score = r_squared([np.asarray(ode.reconstruct())], [data[0].x])
     held = ode.held_out_
     assert held is not None  # 21 points always hold an end out
     rows = [Row(f"R² of {n}", None, float(r)) for n, r in zip(data.names, score, strict=True)]
