@@ -380,3 +380,11 @@ def test_the_report_shows_the_numbers() -> None:
     assert "&lt;b&gt;" in page
     assert "10.0%" in page
     assert _equation(SimpleNamespace(parameters=None)) == ""
+
+
+def test_beside_a_network_of_no_share_the_equation_has_its_own_errors() -> None:
+    _, _, data = decays()
+    alone = tk.NeuralODE(field=Decay(), **QUICK).fit(data)
+    ode = tk.NeuralODE(field=Decay(), residual=1e3, **QUICK | {"steps": 100}).fit(data)
+    assert ode.residual_share_["x0"] < 0.01
+    np.testing.assert_allclose(ode.parameters_, alone.parameters_, rtol=0.03)

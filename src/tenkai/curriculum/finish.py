@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..data import Scaler
 from ..models.ensemble import cast
+from ..models.equation import Residual, scaling, users
 from ..models.grid import Grid
 from ..models.trajectory import TrajectoryModel
 from ..unfold import Tableau
@@ -68,11 +69,13 @@ class Finished:
 def finish(trained: Trained, task: Task, solves: Solves) -> Finished:
     """Move every member of `trained` to the least squares of its own points; also fit them all.
 
-    All members on a scale go on from the best one of it, so that one that is lost comes back.
+    All members on a scale go on from the best one of it, so that one that is lost comes back; not
+    beside networks, which differ and stay as they are.
     """
     fits = _Fits(trained, task, solves)
     fits.run()
-    fits.share_the_best()
+    if not isinstance(fits.models.field, Residual):
+        fits.share_the_best()
     for _ in range(_ROUNDS - 1):
         fits.weigh()
         fits.run()
@@ -170,22 +173,26 @@ def _arrays(change: Any, tree: PyTree) -> PyTree:
     return jax.tree.map(lambda a: change(np.asarray(a)) if eqx.is_array_like(a) else a, tree)
 
 
-def _numbers(field: Any) -> tuple[PyTree, PyTree]:
-    """The parameters of a user's field, and the rest of it."""
-    return eqx.partition(field, eqx.is_inexact_array)
+def _numbers(model: TrajectoryModel) -> tuple[PyTree, PyTree]:
+    """The parameters of the user's field in a model, and the rest of that field."""
+    return eqx.partition(users(model.field), eqx.is_inexact_array)
+
+
+def _with(model: TrajectoryModel, field: Any, states: Any) -> TrajectoryModel:
+    return eqx.tree_at(lambda m: (users(m.field), m.states), model, (field, states))
 
 
 def _placed(models: TrajectoryModel, at: np.ndarray, first: np.ndarray) -> TrajectoryModel:
     """The stacked models with the unknowns `at` (fits, n)."""
-    leaves, tree = jax.tree.flatten(eqx.filter(models.field.field, eqx.is_inexact_array))
+    numbers, rest = _numbers(models)
+    leaves, tree = jax.tree.flatten(numbers)
     edges = np.cumsum([a[0].size for a in leaves])
     parts = np.split(at, edges, axis=1)
     new = [p.reshape(a.shape) for p, a in zip(parts[:-1], leaves, strict=True)]
-    rest = _numbers(models.field.field)[1]
     field = eqx.combine(jax.tree.unflatten(tree, new), rest)
     states = np.array(models.states)
     states[:, first] = parts[-1].reshape(len(at), len(first), -1)
-    return eqx.tree_at(lambda m: (m.field.field, m.states), models, (field, states))
+    return _with(models, field, states)
 
 
 @functools.cache
@@ -193,7 +200,8 @@ def _program(fits: int, tableau: Tableau):
     """Compiled, of all fits: unknowns, cost, path; per variable ``J^T J`` and squared misses."""
 
     def one(model: TrajectoryModel, grid: Grid, nodes: Nodes, sight: Sight):
-        numbers, rest = _numbers(model.field.field)
+        numbers, rest = _numbers(model)
+        state = scaling(model.field)
         flat, unflat = ravel_pytree(numbers)
         count, starts = len(flat), model.states[nodes.first]
         shown = sight.values.shape[1]
@@ -203,9 +211,10 @@ def _program(fits: int, tableau: Tableau):
             field = eqx.combine(unflat(at[:count] + shift[:count]), rest)
             begin = at[count:].reshape(starts.shape) + shift[count:]
             states = jnp.zeros_like(model.states).at[nodes.first].set(begin)
-            moved = eqx.tree_at(lambda m: (m.field.field, m.states), model, (field, states))
-            path = moved.arrivals(grid, grid.first, tableau=tableau, members=fits)
-            raw = model.field.state.inverse(path, xp=jnp)[:, :shown]
+            path = _with(model, field, states).arrivals(
+                grid, grid.first, tableau=tableau, members=fits
+            )
+            raw = state.inverse(path, xp=jnp)[:, :shown]
             miss = sight.noise.forward(raw, xp=jnp) - sight.values
             return jnp.where(sight.seen, miss, 0.0), path
 

@@ -12,7 +12,6 @@ from jaxtyping import Float
 
 from ..models.ensemble import cast
 from ..models.equation import Residual, equation, few, plain, shares
-from ..models.trajectory import RawField
 from .finish import Finished, finish
 from .material import padded
 from .solves import Solves
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 COVERAGE = 0.9  # of the intervals in the table
 _MOST_UNKNOWNS = 400  # with the start states of all series: J^T J is dense
 _SINGULAR = 1e-12  # eigenvalue of J^T J with a unit diagonal that is zero in double precision
+_NEGLIGIBLE = 0.01  # share of a network that leaves the equation to itself
 _INVOLVED = 1e-3  # share of a parameter in a direction that nothing determines
 
 
@@ -68,9 +68,10 @@ def settle(trained: Trained, task: Task, solves: Solves) -> Finished | None:
     """A user's numbers in their own units, and at their least squares where they are few."""
     assert trained.models is not None
     fields = plain(trained.models.field)
+    raw = equation(fields)
     trained.models = eqx.tree_at(lambda m: m.field, trained.models, fields)
     unknowns = len(task.problem.spans) * task.values.shape[2]
-    if not isinstance(fields, RawField) or not few(fields.field, task.members):
+    if raw is None or not few(raw.field, task.members):
         return None
     return finish(trained, task, solves) if unknowns <= _MOST_UNKNOWNS else None
 
@@ -82,11 +83,12 @@ def estimate(run: Run, fit: Finished | None) -> Estimates | None:
     raw = equation(fields)
     if raw is None or run.task.closed.any():
         return None
-    if fit is not None:
-        return gauss_newton(_one(raw.field), fit)
     good = run.trusted() if run.trusted().any() else np.ones(run.task.members, bool)
-    made = jackknife(raw.field, good)
-    return replace(made, network=_network(run, good)) if isinstance(fields, Residual) else made
+    network = _network(run, good) if isinstance(fields, Residual) else None
+    # What a network could trade with the numbers, their least squares beside it do not see.
+    alone = network is None or bool((network < _NEGLIGIBLE).all())
+    made = gauss_newton(_one(raw.field), fit) if fit and alone else jackknife(raw.field, good)
+    return replace(made, network=network)
 
 
 def _one(field: Any) -> Any:

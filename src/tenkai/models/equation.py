@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ..data import Scaler
 from .trajectory import RawField, ScaledField, SecondOrderField
 
 MOST_NUMBERS = 64  # of an equation; what has more is a network
@@ -79,9 +80,14 @@ def equation(field: Any) -> RawField | None:
     return field if isinstance(field, RawField) else None
 
 
-def _users(field: Any) -> Any:
+def users(field: Any) -> Any:
     """The user's own field inside a model's."""
     return field.known.field if isinstance(field, Residual) else field.field
+
+
+def scaling(field: Any) -> Scaler:
+    """How the state of a model with a user's field is scaled."""
+    return field.known.state if isinstance(field, Residual) else field.state
 
 
 def relative(fields: PyTree, members: int) -> PyTree:
@@ -89,7 +95,7 @@ def relative(fields: PyTree, members: int) -> PyTree:
     raw = equation(fields)
     if raw is None or not few(raw.field, members):
         return fields
-    return eqx.tree_at(_users, fields, Relative.of(raw.field))
+    return eqx.tree_at(users, fields, Relative.of(raw.field))
 
 
 def plain(fields: PyTree) -> PyTree:
@@ -97,7 +103,7 @@ def plain(fields: PyTree) -> PyTree:
     raw = equation(fields)
     if raw is None or not isinstance(raw.field, Relative):
         return fields
-    return eqx.tree_at(_users, fields, raw.field.plain())
+    return eqx.tree_at(users, fields, raw.field.plain())
 
 
 @eqx.filter_jit
