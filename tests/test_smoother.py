@@ -7,7 +7,7 @@ import pytest
 
 from tenkai.curriculum.problem import Problem
 from tenkai.curriculum.smoother import Clock, choose, condition, smooth
-from tenkai.curriculum.smoothing import Noise, Smoother
+from tenkai.curriculum.smoothing import Smoother
 from tenkai.data import Scaler, Trajectories
 
 SEEDS = range(20)
@@ -225,10 +225,7 @@ def test_noise_has_the_same_kind_and_level_on_the_raw_and_the_log_scale(
     closed = np.zeros(len(problem.tau), bool)
     scaled = scaler.forward(problem.values)
     smoother = Smoother(problem, scaled, closed, scaler=scaler)
-    (noise,) = smoother.noise
-    assert isinstance(noise, Noise)
-    assert noise.kind == kind
-    assert noise.level == pytest.approx(0.1, rel=0.35)
+    assert smoother.shaped == [(kind == "relative") != positive]
     smoothed = smoother(~np.isnan(problem.values))
     assert smoothed.noise_sd.shape == problem.values.shape
     raw = smoothed.noise_sd * scaler.scale * (problem.values if positive else 1.0)
@@ -249,7 +246,7 @@ def test_a_variable_not_seen_in_one_series_and_one_that_never_moves() -> None:
         assert np.isfinite(column).all()
     assert got.slope_sd[-1, 0] > 100.0  # not seen
     np.testing.assert_allclose(got.states[:, 1], 2.0)
-    assert [n.kind for n in smoother.noise] == ["additive", "additive"]
+    assert not smoother.shaped.any()
 
 
 def test_blocks_of_a_long_series_join() -> None:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..curriculum.problem import drivers_of
+from ..curriculum.problem import drivers_of, inputs_at
 from ..data import Series, Trajectories
 from ..errors import InputError
 from ..models.ensemble import PAD, Ensemble, cast
@@ -35,7 +35,7 @@ def sensitivities(
     nodes = [np.union1d(data[i].t, t) for i, t in zip(which, times, strict=True)]
     inputs = None
     if ensemble.inputs is not None:
-        driven = (_inputs_at(data[i], n, ensemble.held) for i, n in zip(which, nodes, strict=True))
+        driven = (_inputs(data[i], n, ensemble.held) for i, n in zip(which, nodes, strict=True))
         inputs = [ensemble.inputs.forward(u) for u in driven]
     z, m = _tangents(ensemble, nodes, which, inputs)
     edges = np.cumsum([0, *(len(n) for n in nodes)])
@@ -60,11 +60,8 @@ def _checked(at: np.ndarray, one: Series, data: Trajectories) -> np.ndarray:
     return np.unique(at)
 
 
-def _inputs_at(one: Series, at: np.ndarray, held: bool) -> np.ndarray:
-    known = drivers_of(one.u, one.static, len(one))
-    if held:
-        return known[np.maximum(np.searchsorted(one.t, at, side="right") - 1, 0)]
-    return np.stack([np.interp(at, one.t, column) for column in known.T], 1)
+def _inputs(one: Series, at: np.ndarray, held: bool) -> np.ndarray:
+    return inputs_at(at, one.t, drivers_of(one.u, one.static, len(one)), held)
 
 
 def _tangents(

@@ -85,6 +85,13 @@ def drivers_of(u: np.ndarray | None, static: np.ndarray | None, length: int) -> 
     return np.concatenate(parts, axis=1)
 
 
+def inputs_at(at: np.ndarray, t: np.ndarray, u: np.ndarray, held: bool) -> np.ndarray:
+    """The inputs `u` (time, k) of times `t`, at others: held from the last one, or straight."""
+    if held:
+        return u[np.maximum(np.searchsorted(t, at, side="right") - 1, 0)]
+    return np.stack([np.interp(at, t, column) for column in u.T], 1)
+
+
 def folds(problem: Problem, count: int, seed: int) -> np.ndarray:
     """Held-out nodes (count, nodes): inner points of every series, dealt over the members.
 

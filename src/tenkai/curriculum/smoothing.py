@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..data import Scaler
-from .problem import Problem
+from .problem import Problem, inputs_at
 from .smoother import Kernel, Shape, Smooth, choose, condition
 
 _POINTS = 1200  # at most, for gradient matching
@@ -32,13 +31,6 @@ class Smoothed:
     slope_sd: np.ndarray
     u: np.ndarray | None
     noise_sd: np.ndarray
-
-
-class Noise(NamedTuple):
-    """``additive``: `level` is a standard deviation in raw units; ``relative``: a share of |x|."""
-
-    kind: str
-    level: float
 
 
 def _one_thread(method: Callable) -> Callable:
@@ -72,18 +64,12 @@ class Smoother:
         velocities: int = 0,
     ):
         self.problem, self.scaled, self.hidden = problem, scaled, hidden
-        self.scaler, self.velocities = scaler, velocities
+        self.velocities = velocities
         seen = np.where(closed[:, None], np.nan, scaled)
         chosen = [
             _chosen(problem, seen[:, j], _other_noise(scaler, j)) for j in range(scaled.shape[1])
         ]
         self.kernels = list(zip(*chosen, strict=True))
-
-    @property
-    def noise(self) -> list[Noise]:
-        """Kind and level of every observed variable's noise, in raw units."""
-        columns = zip(*self.kernels, strict=True)
-        return [_raw_noise(kernels, self.scaler, j) for j, kernels in enumerate(columns)]
 
     @property
     def shaped(self) -> np.ndarray:
@@ -99,14 +85,14 @@ class Smoother:
             for span, kernels in zip(self.problem.spans, self.kernels, strict=True)
         ]
         states, noise, t, z, slope, sd = (np.concatenate(p) for p in zip(*parts, strict=True))
-        u = self._inputs_at(t) if self.problem.inputs is not None else None
+        u = self._inputs()
         keep = slice(None, None, max(1, len(t) // _POINTS))
         picked = [a[keep] for a in (t, z, slope, sd)]
         return Smoothed(states, *picked, u=None if u is None else u[keep], noise_sd=noise)
 
     def _series(self, span: slice, kernels: Sequence, use: np.ndarray) -> tuple:
         tau, x = self.problem.tau[span], self.scaled[span]
-        at = np.union1d(tau, (tau[1:] + tau[:-1]) / 2)
+        at = _doubled(tau)
         smooths = [
             _smoothed(tau[use[:, j]], x[use[:, j], j], at, kernel)
             for j, kernel in enumerate(kernels)
@@ -118,17 +104,17 @@ class Smoother:
         z, noise, slope, sd = (np.stack([getattr(s, n) for s in smooths], 1) for n in _COLUMNS)
         return z[nodes], noise[nodes], at, z, slope, sd
 
-    def _inputs_at(self, t: np.ndarray) -> np.ndarray:
-        problem, parts = self.problem, []
-        assert problem.inputs is not None
-        for span in problem.spans:
-            tau, u = problem.tau[span], problem.inputs[span]
-            at = np.union1d(tau, (tau[1:] + tau[:-1]) / 2)
-            if problem.held:
-                parts.append(u[np.searchsorted(tau, at, side="right") - 1])
-            else:
-                parts.append(np.stack([np.interp(at, tau, c) for c in u.T], 1))
-        return np.concatenate(parts)
+    def _inputs(self) -> np.ndarray | None:
+        problem = self.problem
+        if problem.inputs is None:
+            return None
+        parts = ((problem.tau[s], problem.inputs[s]) for s in problem.spans)
+        return np.concatenate([inputs_at(_doubled(t), t, u, problem.held) for t, u in parts])
+
+
+def _doubled(t: np.ndarray) -> np.ndarray:
+    """The times, and the middles between them."""
+    return np.union1d(t, (t[1:] + t[:-1]) / 2)
 
 
 _COLUMNS = ("value", "noise_sd", "slope", "slope_sd")
@@ -153,21 +139,6 @@ def _other_noise(scaler: Scaler | None, j: int) -> Shape | None:
     if scaler.positive[j]:
         return lambda z: np.exp(-np.clip(scale * z, -20.0, 20.0))
     return lambda z: np.abs(z + offset / scale)
-
-
-def _raw_noise(kernels: Sequence[Kernel | None], scaler: Scaler | None, j: int) -> Noise:
-    """Levels differ a little between series: their median."""
-    known = [k for k in kernels if k is not None]
-    if not known:
-        return Noise("additive", 0.0)
-    level, shaped = float(np.median([k.level for k in known])), known[0].kind == "shaped"
-    if scaler is None:
-        return Noise("additive", level)
-    offset, scale = scaler.offset[j], scaler.scale[j]
-    if scaler.positive[j]:
-        raw = scale * level
-        return Noise("additive", float(raw * np.exp(offset))) if shaped else Noise("relative", raw)
-    return Noise("relative", level) if shaped else Noise("additive", float(scale * level))
 
 
 def _smoothed(t: np.ndarray, x: np.ndarray, at: np.ndarray, kernel: Kernel | None) -> Smooth:

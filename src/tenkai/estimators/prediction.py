@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..curriculum.intervals import Calibration
-from ..curriculum.problem import Problem, drivers_of
+from ..curriculum.problem import Problem, drivers_of, inputs_at
 from ..curriculum.states import start_states
 from ..data import Series, Trajectories
 from ..errors import InputError
@@ -137,6 +137,4 @@ def _driven(
     """Inputs at all nodes from those at the series' times and, where given, at later ones."""
     if later is not None:
         t, drive = np.concatenate([t, at]), np.concatenate([drive, later])
-    if held:
-        return drive[np.maximum(np.searchsorted(t, nodes, side="right") - 1, 0)]
-    return np.stack([np.interp(nodes, t, column) for column in drive.T], 1)
+    return inputs_at(nodes, t, drive, held)
