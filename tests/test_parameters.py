@@ -323,7 +323,7 @@ def test_blocks_are_the_normal_equations() -> None:
 def test_why_there_are_no_errors(points: int, squares: float, match: str) -> None:
     fit = Finished(
         unknowns=np.ones(3), free=np.ones(3, bool), matrices=np.ones((1, 3, 3)),
-        squares=np.array([squares]), points=np.array([points]), relative=np.zeros(1, bool),
+        squares=np.array([squares]), points=np.array([points]),
     )  # fmt: skip
     made = gauss_newton(Decay(np.float64(1)), fit)
     assert np.isnan(made.standard_error).all()

@@ -54,8 +54,7 @@ class Finished:
 
     The first unknowns are the equation's numbers in the order of `jax.tree.leaves`, the others the
     start states. `matrices` (dim, n, n) are each variable's ``J^T J`` and `squares` (dim,) its sum
-    of squared misses of `points` (dim,) observations, NaN where the path is not finite; on a log
-    scale where noise is `relative`.
+    of squared misses of `points` (dim,) observations, NaN where the path is not finite.
     """
 
     unknowns: Float[np.ndarray, " n"]
@@ -63,7 +62,6 @@ class Finished:
     matrices: Float[np.ndarray, "dim n n"]
     squares: Float[np.ndarray, " dim"]
     points: np.ndarray
-    relative: np.ndarray
 
 
 def finish(trained: Trained, task: Task, solves: Solves) -> Finished:
@@ -145,7 +143,7 @@ class _Fits:
         squares = self.squares[0] if np.isfinite(self.cost[0]) else self.squares[0] * np.nan
         return Finished(
             self.at[0], np.concatenate([numbers, states]), self.matrices[0], squares,
-            self.seen[0].sum(0), np.asarray(self.noise[0].positive),
+            self.seen[0].sum(0),
         )  # fmt: skip
 
 
