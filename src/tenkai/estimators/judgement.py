@@ -66,7 +66,12 @@ def _own(held: HeldOut) -> float:
 
     Where a system rests this is about zero whatever the model, so it is told, not judged by.
     """
-    return float(r_squared([f.mean for f in held.forecasts], held.observed).min())
+    if not held.forecasts:
+        return 1.0
+    observed = np.concatenate(held.observed)
+    seen = ~np.isnan(observed).all(0)
+    paths = [f.mean[:, seen] for f in held.forecasts]
+    return float(r_squared(paths, [x[:, seen] for x in held.observed]).min())
 
 
 def _forecasts(held: HeldOut) -> bool:
