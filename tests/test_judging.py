@@ -332,7 +332,7 @@ def test_a_failed_fit_is_a_flagged_row() -> None:
     assert [origin.status.ok for origin in found.origins] == [True, False, True]
     assert frame.loc[frame["origin"] == 1, "mean"].isna().all()
     assert not frame.loc[frame["origin"] == 1, "ok"].any() and frame["ok"].sum() == 14
-    assert "it blew up" in str(found) and "1 of 3 fits are flagged" in str(found)
+    assert "it blew up" in str(found) and "1 of 3 fits flagged" in str(found)
     assert found.errors([4])["points"].item() == 14
     assert report.plot(found).size == 3
 

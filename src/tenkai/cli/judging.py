@@ -195,7 +195,8 @@ def judge(request: Any, origins: int | list[int], *, overwrite: bool, quiet: boo
         print("tenkai: stopped; what was finished is saved", file=sys.stderr)
         return 130
     if found.failed:
-        print(f"tenkai: {len(found.failed)} fits are flagged", file=sys.stderr)
+        count, of = len(found.failed), len(found.origins)
+        print(f"tenkai: {count} of {of} fits flagged", file=sys.stderr)
     return 3 if found.failed else 0
 
 

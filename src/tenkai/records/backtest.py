@@ -129,7 +129,7 @@ class Backtest:
         if self.failed:
             counted = len(self.points) - int(np.isfinite(self.mean).sum())
             lines.append(
-                f"{len(self.failed)} of {len(self.origins)} fits are flagged; {counted} "
+                f"{len(self.failed)} of {len(self.origins)} fits flagged; {counted} "
                 f"observations without a forecast. The first: {self.failed[0].status}"
             )
         return [*lines, *self.notes]
