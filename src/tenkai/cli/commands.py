@@ -35,7 +35,7 @@ from .options import (
     Variable,
     Width,
     counted,
-    listed,
+    roles_of,
     weighed,
 )
 
@@ -115,15 +115,7 @@ def fit(
         data=data,
         out=out or Path("runs") / data.stem,
         model=model,
-        roles={
-            "time": time,
-            "series": series,
-            "targets": listed(targets),
-            "inputs": listed(inputs),
-            "static": listed(static),
-            "variable": variable,
-            "value": value,
-        },
+        roles=roles_of(time, series, targets, inputs, static, variable, value),
         options={
             "positive": positive,
             "augment": counted("augment", augment, 0),

@@ -19,6 +19,29 @@ FORMAT = 1
 _RECORDED = ("tenkai", "jax", "jaxlib", "equinox", "optax", "numpy")
 
 
+def refuse_to_replace(
+    path: Path, mark: Path, what: str, *, overwrite: bool, also: str = ""
+) -> None:
+    """`InputError` unless the directory is free, or holds `what` its `mark` tells and may go."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    ours = mark.exists()
+    if not (ours and overwrite):
+        raise InputError(
+            f"output {str(path)!r}", expected="a new directory",
+            got=f"{what if ours else 'something else'} that is there already",
+            do="choose another --out" + (f", or pass --overwrite{also}" if ours else ""),
+        )  # fmt: skip
+
+
+def cannot_make(path: Path, error: OSError) -> InputError:
+    """The directory cannot be made, in the words of all commands."""
+    return InputError(
+        f"output {str(path)!r}", expected="a directory that can be made",
+        got=error.strerror or str(error), do="choose another --out",
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Run:
     """A run directory by its path; nothing is touched before it is asked for."""
@@ -81,22 +104,7 @@ class Run:
 
     def refuse_to_replace(self, *, overwrite: bool) -> None:
         """`InputError` unless the directory is free, or a run that may be overwritten."""
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
-            return
-        if not self.config.exists():
-            raise InputError(
-                f"output {str(self.path)!r}",
-                expected="a new directory",
-                got="something else that is there already",
-                do="choose another --out",
-            )
-        if not overwrite:
-            raise InputError(
-                f"output {str(self.path)!r}",
-                expected="a new directory",
-                got="a run that is there already",
-                do="choose another --out, or pass --overwrite or --resume",
-            )
+        refuse_to_replace(self.path, self.config, "a run", overwrite=overwrite, also=" or --resume")
 
     def check_same(self, config: dict[str, Any]) -> None:
         """`InputError` naming the first thing in which the run to resume differs."""
@@ -141,12 +149,7 @@ class Run:
                 self.path.rename(aside)
             self.path.mkdir()
         except OSError as error:
-            raise InputError(
-                f"output {str(self.path)!r}",
-                expected="a directory that can be made",
-                got=error.strerror or str(error),
-                do="choose another --out",
-            ) from None
+            raise cannot_make(self.path, error) from None
         try:
             self.write(config)
             yield

@@ -11,12 +11,13 @@ import typer
 
 from ..errors import InputError
 from .commands import app
+from .folder import cannot_make, refuse_to_replace
 from .options import (
+    HOW_FAR,
     Augment,
     Coverage,
     Data,
     Devices,
-    Horizon,
     Inputs,
     MatchingSteps,
     Members,
@@ -33,7 +34,7 @@ from .options import (
     Variable,
     Width,
     counted,
-    listed,
+    roles_of,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def backtest(
     origins: Annotated[
         str, typer.Option(help='How many, or numbers of observations: "12,14,16" or "12-19".')
     ] = "8",
-    horizon: Horizon = None,
+    horizon: Annotated[
+        str | None, typer.Option(help=f"{HOW_FAR} [default: a fifth of the span]")
+    ] = None,
     coverage: Coverage = 0.9,
     positive: Positive = None,
     augment: Augment = None,
@@ -80,10 +83,7 @@ def backtest(
         data=data,
         out=out or Path("runs") / f"{data.stem}-backtest",
         model=model,
-        roles={
-            "time": time, "series": series, "targets": listed(targets), "inputs": listed(inputs),
-            "static": listed(static), "variable": variable, "value": value,
-        },
+        roles=roles_of(time, series, targets, inputs, static, variable, value),
         options={
             "positive": positive, "augment": counted("augment", augment, 0), "members": members,
             "width": counted("width", width, 1), "steps": steps, "matching_steps": matching_steps,
@@ -141,23 +141,12 @@ class Folder:
 
     def make(self, *, overwrite: bool) -> bool:
         """The directory, there and free or one to be overwritten; whether it was made now."""
-        what = f"output {str(self.path)!r}"
         there = self.path.exists()
-        if there and (not self.path.is_dir() or any(self.path.iterdir())):
-            ours = self.table.exists()
-            if not (ours and overwrite):
-                got = "a backtest" if ours else "something else"
-                raise InputError(
-                    what, expected="a new directory", got=f"{got} that is there already",
-                    do="choose another --out" + (", or pass --overwrite" if ours else ""),
-                )  # fmt: skip
+        refuse_to_replace(self.path, self.table, "a backtest", overwrite=overwrite)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
-                what, expected="a directory that can be made", got=error.strerror or str(error),
-                do="choose another --out",
-            ) from None  # fmt: skip
+            raise cannot_make(self.path, error) from None
         return not there
 
     def write(self, found: Backtest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,9 +35,24 @@ Kind = Annotated[
     str, typer.Option(metavar="observation|latent", help="What the intervals are for.")
 ]
 Coverage = Annotated[float, typer.Option(help="Coverage of the intervals, between 0 and 1.")]
-Horizon = Annotated[
-    str | None, typer.Option(help='How far, in units of the time column ("10"; for dates "10D").')
-]
+HOW_FAR = 'How far, in units of the time column ("10"; for dates "10D").'
+Horizon = Annotated[str | None, typer.Option(help=HOW_FAR)]
+
+
+def roles_of(
+    time: str | None,
+    series: str | None,
+    targets: str | None,
+    inputs: str | None,
+    static: str | None,
+    variable: str | None,
+    value: str | None,
+) -> dict[str, Any]:
+    """What the columns are, as `read_trajectories` takes it."""
+    return {
+        "time": time, "series": series, "targets": listed(targets), "inputs": listed(inputs),
+        "static": listed(static), "variable": variable, "value": value,
+    }  # fmt: skip
 
 
 def listed(text: str | None) -> list[str] | None:

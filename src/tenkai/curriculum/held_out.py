@@ -15,11 +15,16 @@ from .runs import Run
 from .task import Task
 
 
+def deviations(raw: np.ndarray, task: Task) -> np.ndarray:
+    """What raw paths (..., nodes, dim) miss of the observations, in standard deviations."""
+    values = task.problem.values
+    return (raw - values) / np.maximum(np.nanstd(values, axis=0), 1e-300)
+
+
 def misses(raw: np.ndarray, task: Task) -> np.ndarray:
     """Misses (points,) of all observations in the closed end, in standard deviations."""
-    values = task.problem.values
-    seen = task.closed[:, None] & ~np.isnan(values)
-    return ((raw - values) / np.maximum(np.nanstd(values, axis=0), 1e-300))[seen]
+    seen = task.closed[:, None] & ~np.isnan(task.problem.values)
+    return deviations(raw, task)[seen]
 
 
 def _error(raw: np.ndarray, task: Task) -> float:

@@ -133,7 +133,7 @@ def _learned(
     if not trusted.all():
         said.append(
             f"{int((~trusted).sum())} of {len(trusted)} members left out of the mean: "
-            "their error is far above the best one's"
+            "an error far above the best one's"
         )
     return Learned(
         ensemble, calibration, trained, held, coverage, tuple(dict.fromkeys(said)),

@@ -65,11 +65,13 @@ def _mean(a: np.ndarray, where: np.ndarray) -> np.ndarray:
     return np.where(count > 0, (a * where).sum(1, keepdims=True) / np.maximum(count, 1), 1.0)
 
 
-def segments(task: Task, weight: np.ndarray, grid: Grid, p: Penalties, plan: Plan) -> Segments:
-    """The batch of the shooting stages, without resets; nodes padded to those of the grid."""
+def segments(
+    task: Task, weight: np.ndarray, grid: Grid, reset: np.ndarray, p: Penalties, plan: Plan
+) -> Segments:
+    """The batch of a shooting stage; nodes padded to those of the grid and of `reset`."""
     return Segments(
         grid=grid,
-        reset=np.zeros(grid.nodes, bool),
+        reset=reset,
         values=padded(np.nan_to_num(task.values), grid.nodes),
         weight=padded(weight, grid.nodes),
         continuity=np.float64(plan.continuity),

@@ -68,9 +68,9 @@ def run(
     maker = Maker(design, problem, plan.seed)
     if begun is not None:
         begun = Begun(relative(begun.fields, task.members), begun.starts)
-    out = train(task, maker, plan, refine=refine, begun=begun)
-    assert out.models is not None
     solves = Solves(task, plan)
+    out = train(task, maker, solves, refine=refine, begun=begun)
+    assert out.models is not None
     fit = settle(out, task, solves)
     made = Run(task, out, solves, solves(out.models, out.refine))
     out.estimates = estimate(made, fit)

@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 
 from ..data import Scaler, Trajectories, can_be_log
 from ..errors import InputError
-from .held_out import misses
+from .held_out import deviations, misses
 from .members import NO_NETWORK, SOME_NETWORK, WIDTH, Design
 from .problem import Problem, ends
 from .runs import Candidate, Run, run
@@ -110,8 +110,7 @@ class _Round:
         """Mean squared misses (nodes, dim) of the members where they are `judged`."""
         run, shown = self.run, self.run.task.shown
         raw = self.candidates[candidate].scaler.inverse(run.paths[..., :shown])
-        values, judged = run.task.problem.values, judged[..., :shown]
-        missed = (raw - values) / np.maximum(np.nanstd(values, axis=0), 1e-300)
+        missed, judged = deviations(raw, run.task), judged[..., :shown]
         total = np.where(judged, np.where(np.isfinite(missed), missed, 1e3) ** 2, 0.0).sum(0)
         count = judged.sum(0)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)

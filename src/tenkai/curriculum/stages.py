@@ -69,23 +69,25 @@ class Begun:
 def train(
     task: Task,
     make_field: Callable[[int, Scaler, np.ndarray], PyTree],
-    plan: Plan,
+    solves: Solves,
     *,
     refine: int = 1,
     begun: Begun | None = None,
 ) -> Trained:
     """Run the stages. `make_field(member, scaler, slope)` builds one member's field.
 
+    `solves` are those of the task, on grids that whoever judges the training shares.
     `refine` is the grid's first refinement. Where training has `begun`, the stages that find the
     basin are skipped.
     """
+    plan = solves.plan
     out = Trained(np.full(task.members, np.inf), refine)
     smoothed, out.shaped = _smooth(task)
     if task.velocities:
         unit = _velocity_units(task, smoothed, begun)
         task, smoothed = _with_velocities(task, smoothed, unit)
     noise = np.stack([s.noise_sd for s in smoothed])
-    stages = _Stages(out, task, plan, Solves(task, plan), noise)
+    stages = _Stages(out, task, plan, solves, noise)
     scale = np.stack([typical(s.slope) for s in smoothed])
     if task.velocities:
         scale[:, : task.velocities] = unit
@@ -194,7 +196,7 @@ class _Stages:
             reset = padded(windows(task.problem, length or longest, task.closed), solves.size.nodes)
             self._refine(models, reset)
             grid = solves.grid(out.refine)
-            batch = segments(task, weight, grid, p, plan)._replace(reset=reset)
+            batch = segments(task, weight, grid, reset, p, plan)
             steps = self._steps(grid.begins.size)
             name = "whole series" if whole else f"windows of {length}"
             rule = _rule(plan.shooting_rate, steps)

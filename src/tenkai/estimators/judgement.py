@@ -12,6 +12,7 @@ from ..records import HeldOut, Status
 if TYPE_CHECKING:
     from .neural_ode import NeuralODE
 
+LEVEL_END = "within the held-out end R² is"  # how a note begins that warns
 _POOR = 0.5
 _WELL = 0.25  # standard deviations: where the end is level, a naive forecast is hard to beat
 
@@ -45,8 +46,8 @@ def status_of(ode: NeuralODE, score: float, notes: tuple[str, ...]) -> Status:
     if held is not None and _own(held) < _POOR:
         notes = (
             *notes,
-            f"within the held-out end R² is {_own(held):.2f}: little moves there but noise, or "
-            "what moves is missed; the forecast error above is in units of the whole series",
+            f"{LEVEL_END} {_own(held):.2f}: little moves there but noise, or what moves is missed "
+            "(the forecast's error, in standard deviations, is in units of the whole series)",
         )
     if held is not None and not _forecasts(held):
         name, naive = held.best_naive

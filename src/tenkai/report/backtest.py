@@ -97,6 +97,8 @@ def _errors(ax: Axes, table: pd.DataFrame, models: Sequence[str], test: Backtest
         y="RMSE within horizon [sd]",
         legend=False,
     )
+    if len(h) <= _HORIZONS:
+        ax.set_xticks(h)  # where there are errors, not halfway between two years
     handles, labels = ax.get_legend_handles_labels()
     order = [labels.index(name) for name in (*models, *baselines)]
     ax.legend(

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..data import toys
 from ..estimators import NeuralODE
+from ..estimators.judgement import LEVEL_END
 from ..judging import backtest
 from ..records import Backtest, Coverage, Status
 from . import Row, Task
@@ -34,7 +35,7 @@ SYSTEMS: dict[str, tuple[float, Literal["additive", "relative"]]] = {
 }
 POINTS, ORIGINS, HORIZON, NOMINAL = 40, (20, 23, 26, 29, 32), 8, 0.9
 GOOD = "converged"  # any other kind of status says something against the fit
-WARNINGS = ("discrete map", "within the held-out end R²")  # notes that say something against it
+WARNINGS = ("discrete map", LEVEL_END)  # notes that say something against it
 
 
 def run(task: Task = Task()) -> list[Row]:
