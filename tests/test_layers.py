@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src" / "tenkai"
 ROOMS = [
     *("errors", "records", "data", "fields", "unfold", "solve", "models", "objectives"),
-    *("devices", "storage", "fit", "curriculum", "analysis", "report", "estimators", "judging"),
-    *("reproduce", "cli"),
+    *("devices", "storage", "fit", "curriculum", "diffusions", "problems", "algorithms"),
+    *("analysis", "report", "estimators", "judging", "reproduce", "cli"),
 ]
 FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
 

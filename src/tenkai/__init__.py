@@ -32,7 +32,12 @@ _HOME = {
     "configure": "devices",
     # models
     "NeuralODE": "estimators",
+    "NeuralSDE": "estimators",
     "load": "estimators",
+    # problems that are solved, algorithms that are learned
+    "VariationalProblem": "problems",
+    "OptimalControl": "problems",
+    "Unfolded": "algorithms",
     # how good they are
     "backtest": "judging",
     "compare": "judging",
@@ -44,11 +49,15 @@ _HOME = {
     "Status": "records",
     "Backtest": "records",
     "Comparison": "records",
+    "Solution": "records",
 }
-__all__ = ["__version__", *_HOME]
+_ROOMS = ("problems", "algorithms")  # whole rooms to look around in, as ``tk.algorithms.ista``
+__all__ = ["__version__", *_HOME, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"tenkai.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'tenkai' has no attribute {name!r}")
     module = importlib.import_module(f"tenkai.{_HOME[name]}")
