@@ -175,6 +175,8 @@ def _step(plan: Plan, walker: Walker, step: Any, leaves: tuple) -> Walker:
         return value, _plain(aux)
 
     (value, aux), grads = jax.value_and_grad(value_of, has_aux=True)(trained)
+    # Of complex numbers JAX returns the conjugate of the steepest ascent.
+    grads = jax.tree.map(jnp.conj, grads)
     extra: dict[str, Any] = {}
     if plan.split == "batch":
         value, aux, grads = _pool(value, aux, grads)

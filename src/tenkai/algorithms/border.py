@@ -1,0 +1,121 @@
+"""What a user passes to `Unfolded`, checked before any training depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from ..errors import InputError
+from .iteration import Iteration, Layer
+from .learning import Rows
+
+
+def spread(
+    parameters: dict[str, Any], layers: int, tied: bool | int, dtype: np.dtype
+) -> dict[str, np.ndarray]:
+    """First values with a leading axis of the period: one row per layer, or fewer where tied."""
+    if not isinstance(layers, int | np.integer) or layers < 1:
+        raise InputError(
+            "layers", expected="a positive number", got=repr(layers), do="pass layers=20"
+        )
+    if not parameters:
+        raise InputError(
+            "parameters", expected='what the layers learn, as {"eta": 0.1}', got="nothing",
+            do="name the step sizes and thresholds that step reads from layer.p",
+        )  # fmt: skip
+    period = layers if tied is False else 1 if tied is True else tied
+    if not 1 <= period <= layers:
+        raise InputError(
+            "tied", expected=f"True, False or a period of 1 to {layers} layers", got=repr(tied),
+            do="pass a smaller period, or more layers",
+        )  # fmt: skip
+    rows = {}
+    for name, value in parameters.items():
+        value = np.asarray(value)
+        if value.dtype.kind not in "fciu":
+            raise InputError(
+                f"parameter {name!r}", expected="numbers", got=str(value.dtype), do="pass numbers"
+            )
+        kind = np.result_type(dtype, np.complex64) if value.dtype.kind == "c" else dtype
+        rows[name] = np.broadcast_to(value, (period, *value.shape)).astype(kind)
+    return rows
+
+
+def as_sampler(data: Any) -> Callable[[Any], tuple[PyTree, PyTree]]:
+    """A sampler as it is, a pair of arrays as one that draws their rows."""
+    if callable(data):
+        return data
+    if not isinstance(data, tuple) or len(data) != 2:
+        raise InputError(
+            "data", expected="a function sampler(key) -> (inputs, target), or (inputs, targets)",
+            got=type(data).__name__, do="pass one of the two",
+        )  # fmt: skip
+    inputs, targets = jax.tree.map(np.asarray, data)
+    counts = {np.shape(a)[:1] for a in jax.tree.leaves((inputs, targets))}
+    if len(counts) != 1 or counts == {()}:
+        raise InputError(
+            "data", expected="inputs and targets with the same number of rows",
+            got=f"{sorted(c[0] if c else 0 for c in counts)} rows", do="give both one row per problem",
+        )  # fmt: skip
+    return Rows(inputs, targets)
+
+
+def checked(
+    iteration: Iteration, parameters: PyTree, sampler: Callable, loss: Callable, layers: int,
+    on: str, steps: int, batch: int,
+) -> None:  # fmt: skip
+    """`InputError` unless one problem goes through init, step, read and loss."""
+    for name, value in (("steps", steps), ("batch", batch)):
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise InputError(
+                name, expected="a positive number", got=repr(value), do=f"raise {name}"
+            )
+    if on not in ("last", "all"):
+        raise InputError("on", expected='"last" or "all"', got=repr(on), do="pass one of the two")
+    drawn = _traced("sampler", "sampler(key) -> (inputs, target)", sampler, jax.random.key(0))
+    if not isinstance(drawn, tuple) or len(drawn) != 2:
+        raise InputError(
+            "sampler", expected="a pair (inputs, target)", got=type(drawn).__name__,
+            do="return one problem and what its solution should be",
+        )  # fmt: skip
+    y, target = drawn
+    state = _traced("init", "init(inputs) -> state", iteration.init, y)
+    p = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype), parameters)
+    layer = Layer(p, y, jax.ShapeDtypeStruct((), jnp.zeros((), int).dtype))
+    new = _traced("step", "step(state, layer) -> state", iteration.step, state, layer)
+    if _told(new) != _told(state):
+        raise InputError(
+            "step", expected=f"a state like init's, {_told(state)}", got=_told(new),
+            do="return the same shapes and types that init returns",
+        )  # fmt: skip
+    estimate = _traced("read", "read(state) -> estimate", iteration.read, state)
+    value = _traced("loss", "loss(estimate, target) -> scalar", loss, estimate, target)
+    if getattr(value, "shape", None) != ():
+        raise InputError(
+            "loss", expected="one real number", got=_told(value),
+            do="sum over the entries of the estimate",
+        )  # fmt: skip
+
+
+def _traced(name: str, expected: str, function: Callable, *arguments: Any) -> Any:
+    try:  # traced as in training: nothing is computed, nothing compiled
+        return eqx.filter_eval_shape(function, *arguments)
+    except InputError:
+        raise
+    except Exception as error:
+        said = str(error).partition("\n")[0]
+        raise InputError(
+            name, expected=expected, got=f"{type(error).__name__}: {said}", do=f"mend {name}"
+        ) from error
+
+
+def _told(tree: PyTree) -> str:
+    """Shapes and types in words: float64[3]."""
+    leaves = (f"{x.dtype}{list(x.shape)}" for x in jax.tree.leaves(tree))
+    return ", ".join(leaves) or "nothing"

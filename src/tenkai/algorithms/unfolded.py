@@ -1,0 +1,234 @@
+"""`Unfolded`: an iterative algorithm whose numbers, one set per layer, are learned."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import PyTree
+
+from ..fit import fit
+from ..records import Fit, Status
+from ..unfold import Memory, Store
+from .border import as_sampler, checked, spread
+from .iteration import Iteration, run, squared_error
+from .learning import Learner, Lesson, objective, parts
+from .tuning import FixedStep, best_fixed
+
+
+class Unfolded:
+    """Unfolds ``s[k+1] = step(s[k], x[k])`` into layers and learns the numbers of each.
+
+    ``x[k] = Layer(p, y, k)``: the parameters `p` of layer k (a dictionary), the inputs `y` of one
+    problem, the number of the layer. All functions see one problem; batches are mapped outside.
+    Before `fit` it is the classical algorithm, with the parameters it was given.
+
+    Args:
+        step: ``(state, layer) -> state``. Arrays that it captures or holds are fixed.
+        init: ``y -> state``, or an array.
+        layers: how many iterations are unfolded.
+        parameters: first values by name; a scalar or an array is used in every layer.
+        tied: False: every layer has its own; True: all share one; an integer T: layer k has
+            number ``k mod T``.
+        read: ``state -> estimate`` where the state holds more than the estimate.
+        memory: what the backward pass keeps (`tenkai.unfold`).
+        seed, precision: of everything random, and of the arithmetic.
+
+    After `fit`: `parameters_` (arrays by name, the leading axis counts layers, or the period),
+    `fit_` (status, history).
+
+    Source: Gregor and LeCun 2010; Ito, Takabe and Wadayama 2019 (incremental training).
+
+    >>> import jax, jax.numpy as jnp, tenkai as tk
+    >>> def step(x, layer):
+    ...     return x - layer.p["eta"] * (x - layer.y)
+    >>> def sampler(key):
+    ...     y = jax.random.normal(key, (3,))
+    ...     return y, y
+    >>> gd = tk.Unfolded(step, jnp.zeros(3), layers=2, parameters={"eta": 0.1})
+    >>> gd.fit(sampler, steps=300, rule=optax.adam(0.05)).error(*gd.draw(sampler, 10))[-1] < 1e-6
+    True
+    """
+
+    def __init__(
+        self,
+        step: Callable[[Any, Any], Any],
+        init: Any,
+        layers: int = 20,
+        parameters: dict[str, Any] | None = None,
+        *,
+        tied: bool | int = False,
+        read: Callable[[Any], Any] = lambda s: s,
+        memory: Memory = Store(),
+        seed: int = 0,
+        precision: Literal["float32", "float64"] = "float64",
+    ):
+        self.layers, self.tied, self.seed, self.precision = layers, tied, seed, precision
+        self.memory = memory
+        dtype = np.dtype(precision)
+        self.parameters_ = spread(parameters or {}, layers, tied, dtype)
+        begin = init if callable(init) else _Constant(np.asarray(init))
+        self.iteration = _cast(Iteration(step, begin, read), dtype)
+        self.fit_: Fit | None = None
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        steps: int = 1000,
+        batch: int = 100,
+        incremental: bool = False,
+        on: Literal["last", "all"] = "last",
+        loss: Callable[[Any, Any], Any] = squared_error,
+        rule: optax.GradientTransformation | None = None,
+        **options: Any,
+    ) -> Unfolded:
+        """Learn from ``sampler(key) -> (inputs, target)`` (one problem) or arrays of both.
+
+        Every step draws `batch` fresh problems. With `incremental` the first `steps` train one
+        layer, the next ones two, and so on with one optimiser state: deep unfoldings are hard to
+        train at once. `loss` ``(estimate, target) -> scalar`` judges the last layer, or with
+        ``on="all"`` the mean over layers; `rule` is any optax rule (Adam, 1e-3). Calling `fit`
+        again goes on from what was learned. `options` go to `tenkai.fit` (checkpoint, log, ...).
+
+        Raises `InputError` where step, init, sampler and loss do not fit together.
+        """
+        with self._arithmetic():
+            sampler = _cast(as_sampler(data), np.dtype(self.precision))
+            checked(self.iteration, self.parameters_, sampler, loss, self.layers, on, steps, batch)
+            lesson = Lesson(
+                self.layers, batch, loss, on, steps if incremental else None, self.memory
+            )
+            arrays, static = parts(self.iteration, sampler)
+            learner = Learner(jax.tree.map(jnp.asarray, self.parameters_), jnp.int32(0))
+            made = fit(
+                learner, objective(static, lesson), arrays, rule=rule,
+                steps=steps * (self.layers if incremental else 1),
+                key=jax.random.key(self.seed), **options,
+            )  # fmt: skip
+            before = self.parameters_
+            self.parameters_ = jax.tree.map(np.asarray, made.model.parameters)
+            status = self._status(made.status, before, sampler, loss)
+        self.fit_ = Fit(
+            self.parameters_, status, made.history, made.seconds, made.steps, made.snapshots
+        )
+        return self
+
+    def _status(self, status: Status, before: PyTree, sampler: Any, loss: Any) -> Status:
+        """Whether it learned anything: the loss on fresh problems before and after."""
+        if not status.ok:
+            return status
+        inputs, targets = self.draw(sampler, 200, seed=self.seed + 1)
+        old, new = (
+            float(_errors(self.iteration, p, inputs, targets, self.layers, loss)[-1])
+            for p in (before, self.parameters_)
+        )
+        told = f"loss on 200 fresh problems {new:.4g}, before training {old:.4g}"
+        if np.isfinite(new) and (new <= old or not np.isfinite(old)):
+            return Status("converged", f"Trained {self.layers} layers: {told}", notes=status.notes)
+        return Status(
+            "diverged", f"Training made the algorithm worse: {told}",
+            cause="steps that were too large, or a depth that is hard to train at once",
+            remedy="lower the rate of the rule, or train with incremental=True", ok=False,
+            notes=status.notes,
+        )  # fmt: skip
+
+    def __call__(self, inputs: PyTree, *, layers: int | None = None) -> Any:
+        """Estimates for a batch of problems (leading axis), after `layers` (default: all)."""
+        return self._run(inputs, layers, keep=False)
+
+    def path(self, inputs: PyTree, *, layers: int | None = None) -> Any:
+        """Estimates before and after every layer, (layers + 1, batch, ...).
+
+        Beyond the trained number of layers the parameters begin again.
+        """
+        return self._run(inputs, layers, keep=True)
+
+    def _run(self, inputs: PyTree, layers: int | None, keep: bool) -> Any:
+        with self._arithmetic():
+            inputs = _cast(inputs, np.dtype(self.precision))
+            out = _runs(self.iteration, self.parameters_, inputs, layers or self.layers, keep)
+            return jax.tree.map(np.asarray, out)
+
+    def error(
+        self,
+        inputs: PyTree,
+        targets: PyTree,
+        *,
+        layers: int | None = None,
+        loss: Callable[[Any, Any], Any] = squared_error,
+    ) -> np.ndarray:
+        """The mean loss over a batch before and after every layer, (layers + 1,)."""
+        with self._arithmetic():
+            cast = _cast((inputs, targets), np.dtype(self.precision))
+            n = layers or self.layers
+            return np.asarray(_errors(self.iteration, self.parameters_, *cast, n, loss))
+
+    def draw(self, sampler: Callable, count: int, *, seed: int = 1) -> tuple[PyTree, PyTree]:
+        """A batch of inputs and targets from a sampler, as NumPy arrays: for tests."""
+        with self._arithmetic():
+            keys = jax.random.split(jax.random.key(seed), count)
+            return jax.tree.map(np.asarray, eqx.filter_jit(jax.vmap(sampler))(keys))
+
+    def best_fixed(
+        self, inputs: PyTree, targets: PyTree, values: Any, *, name: str | None = None,
+        loss: Callable[[Any, Any], Any] = squared_error,
+    ) -> FixedStep:  # fmt: skip
+        """The best single value of one parameter, the same in all layers, by search.
+
+        `values` are tried on this batch with the first value of all other parameters: the baseline
+        that a learned algorithm must beat. Raises `InputError` where `name` is needed or unknown.
+        """
+        with self._arithmetic():
+            cast = _cast((inputs, targets), np.dtype(self.precision))
+            return best_fixed(
+                self.iteration, self.parameters_, *cast, values, name, self.layers, loss
+            )
+
+    @contextlib.contextmanager
+    def _arithmetic(self):
+        wide = self.precision == "float64"
+        with jax.enable_x64(True) if wide else contextlib.nullcontext():
+            yield
+
+
+class _Constant(eqx.Module):
+    """A start that is the same for every problem."""
+
+    state: Any
+
+    def __call__(self, y: PyTree) -> Any:
+        return jnp.asarray(self.state)
+
+
+def _cast(tree: PyTree, dtype: np.dtype) -> PyTree:
+    """Floating-point arrays in `dtype`, complex ones in the complex type of its width."""
+    wide = np.result_type(dtype, np.complex64)
+
+    def leaf(a: Any) -> Any:
+        if not eqx.is_array_like(a) or isinstance(a, bool | int):
+            return a
+        kind = np.asarray(a).dtype.kind if isinstance(a, float | complex) else a.dtype.kind
+        return np.asarray(a, {"f": dtype, "c": wide}[kind]) if kind in "fc" else a
+
+    return jax.tree.map(leaf, tree)
+
+
+@eqx.filter_jit
+def _runs(iteration: Iteration, parameters: PyTree, inputs: PyTree, layers: int, keep: bool) -> Any:
+    return run(iteration, parameters, inputs, layers, keep=keep)
+
+
+@eqx.filter_jit
+def _errors(
+    iteration: Iteration, parameters: PyTree, inputs: PyTree, targets: PyTree, layers: int,
+    loss: Callable[[Any, Any], Any],
+) -> Any:  # fmt: skip
+    out = run(iteration, parameters, inputs, layers, keep=True)
+    return jax.lax.map(lambda o: jnp.mean(jax.vmap(loss)(o, targets)), out)
