@@ -47,7 +47,7 @@ def spread(
     return rows
 
 
-def as_sampler(data: Any) -> Callable[[Any], tuple[PyTree, PyTree]]:
+def as_sampler(data: Any) -> Callable[[Any], Any]:
     """A sampler as it is, a pair of arrays as one that draws their rows."""
     if callable(data):
         return data
@@ -56,12 +56,12 @@ def as_sampler(data: Any) -> Callable[[Any], tuple[PyTree, PyTree]]:
             "data", expected="a function sampler(key) -> (inputs, target), or (inputs, targets)",
             got=type(data).__name__, do="pass one of the two",
         )  # fmt: skip
-    inputs, targets = jax.tree.map(np.asarray, data)
+    inputs, targets = (jax.tree.map(np.asarray, part) for part in data)
     counts = {np.shape(a)[:1] for a in jax.tree.leaves((inputs, targets))}
     if len(counts) != 1 or counts == {()}:
         raise InputError(
             "data", expected="inputs and targets with the same number of rows",
-            got=f"{sorted(c[0] if c else 0 for c in counts)} rows", do="give both one row per problem",
+            got=f"{sorted(c[0] if c else 0 for c in counts)} rows", do="give one row per problem",
         )  # fmt: skip
     return Rows(inputs, targets)
 

@@ -1,4 +1,4 @@
-"""An iterative algorithm over a batch of problems: the recurrence with one set of numbers a layer."""
+"""An iterative algorithm over a batch of problems: the recurrence with numbers for each layer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Layer(NamedTuple):
 class Iteration(eqx.Module):
     """``s[0] = init(y)``, ``s[k+1] = step(s[k], Layer)``, estimate ``read(s)``; one item each.
 
-    Arrays in the three (they may be Equinox modules) are fixed: only layers' parameters are learned.
+    Arrays in the three (they may be Equinox modules) are fixed: layers' parameters are learned.
     """
 
     step: Callable[[Any, Layer], Any]

@@ -1,4 +1,4 @@
-"""Learning the parameters of the layers: one compiled program for every depth, batches drawn inside."""
+"""Learning the parameters of the layers: one program for every depth, batches drawn inside."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from ..fit.program import Frozen
 from ..objectives import Aux, Objective
-from ..unfold import Memory, Store
+from ..unfold import Memory
 from .iteration import Iteration, run
 
 
@@ -46,7 +46,7 @@ class Lesson:
     loss: Callable[[Any, Any], Any]
     on: str  # "last" layer or "all" of them
     stage: int | None  # steps of each stage where training is incremental
-    memory: Memory = Store()
+    memory: Memory
 
 
 @functools.cache

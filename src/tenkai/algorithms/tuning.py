@@ -16,7 +16,7 @@ from .iteration import Iteration, run
 
 
 class FixedStep(NamedTuple):
-    """The best single value, its mean loss before and after every layer, and all that were tried."""
+    """The best single value, its mean loss before and after every layer, and all others."""
 
     value: float
     error: np.ndarray  # (layers + 1,)
