@@ -45,11 +45,11 @@ UNFITTED = 1.0  # squared error; the noise alone leaves about 20 * .1^2 = .2
 ADAM = functools.cache(lambda: optax.adam(1e-2))
 
 
-def path(net: MLP) -> Float[Array, "steps 2"]:
+def path(net: MLP) -> Float[Array, "steps dim"]:
     """The state after each of the 200 Euler steps from 0."""
     grid = Interval(jnp.arange(STEPS) * ETA, jnp.full(STEPS, ETA))
     step = euler(lambda t, x, u: net(x))
-    return unfold(step, jnp.zeros(2), grid, unroll=5)[1]
+    return unfold(step, jnp.zeros(net.layers[0].weight.shape[-1]), grid, unroll=5)[1]
 
 
 all_paths = eqx.filter_jit(eqx.filter_vmap(path))  # networks with a leading axis of seeds
@@ -68,10 +68,10 @@ def observe(function: str, seed: int) -> Float[np.ndarray, " points"]:
 
 
 @eqx.filter_jit
-def lecun(key: Any) -> MLP:
+def lecun(key: Any, dim: int = 2, width: int = 16) -> MLP:
     """Truncated normal weights of variance 1/inputs, zero biases: Flax's, which the port uses."""
     weights = initializers.lecun_normal(in_axis=-1, out_axis=-2)
-    return _begin(key, weights, initializers.zeros)
+    return _begin(key, weights, initializers.zeros, (dim, width, dim))
 
 
 @eqx.filter_jit
@@ -80,8 +80,13 @@ def tiny(key: Any) -> MLP:
     return _begin(key, initializers.normal(1e-3), initializers.normal(1e-3))
 
 
-def _begin(key: Any, weights: Callable[..., Any], biases: Callable[..., Any]) -> MLP:
-    leaves, tree = jax.tree.flatten(MLP((2, 16, 2), "relu", key=key))
+def _begin(
+    key: Any,
+    weights: Callable[..., Any],
+    biases: Callable[..., Any],
+    sizes: tuple[int, ...] = (2, 16, 2),
+) -> MLP:
+    leaves, tree = jax.tree.flatten(MLP(sizes, "relu", key=key))
     keys = jax.random.split(key, len(leaves))
     drawn = [
         (weights if x.ndim == 2 else biases)(k, x.shape) for k, x in zip(keys, leaves, strict=True)
