@@ -96,7 +96,7 @@ def test_du_neural_ode_and_its_picture(tmp_path) -> None:
 
 
 def test_a_second_state_dimension_lets_a_path_turn(tmp_path) -> None:
-    rows = rows_of("du-universality", Task(out=tmp_path), seeds=3, steps=500, widths=(16,))
+    rows = rows_of("du-universality", task=Task(out=tmp_path), seeds=3, steps=500, widths=(16,))
     for function in ("sine", "parabola"):  # whatever the network, a scalar path is monotone
         error = {d: rows[f"RMSE, {function}, {d}-D state, 16 hidden units"].ours for d in (1, 2)}
         assert error[1] > 0.4 and error[2] < 0.1
