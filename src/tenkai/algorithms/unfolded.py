@@ -175,7 +175,7 @@ class Unfolded:
         """A batch of inputs and targets from a sampler, as NumPy arrays: for tests."""
         with self._arithmetic():
             keys = jax.random.split(jax.random.key(seed), count)
-            return jax.tree.map(np.asarray, eqx.filter_jit(jax.vmap(sampler))(keys))
+            return jax.tree.map(np.asarray, _drawn(self._cast(sampler), keys))
 
     def best_fixed(
         self, inputs: PyTree, targets: PyTree, values: Any, *, name: str | None = None,
@@ -222,6 +222,11 @@ def _cast(tree: PyTree, dtype: np.dtype) -> PyTree:
         return np.asarray(a, {"f": dtype, "c": wide}[kind]) if kind in "fc" else a
 
     return jax.tree.map(leaf, tree)
+
+
+@eqx.filter_jit
+def _drawn(sampler: Callable, keys: Any) -> Any:
+    return jax.vmap(sampler)(keys)
 
 
 @eqx.filter_jit
