@@ -2,8 +2,6 @@
 
 from .iteration import Layer as Layer
 from .iteration import squared_error as squared_error
-from .tuning import FixedStep as FixedStep
-from .unfolded import Unfolded as Unfolded
 from .sparse import fista as fista
 from .sparse import ista as ista
 from .sparse import lista as lista
@@ -11,3 +9,5 @@ from .sparse import mmse_shrinkage as mmse_shrinkage
 from .sparse import soft as soft
 from .sparse import sparse_problems as sparse_problems
 from .sparse import tista as tista
+from .tuning import FixedStep as FixedStep
+from .unfolded import Unfolded as Unfolded

@@ -22,7 +22,7 @@ Matrix = Float[np.ndarray, "m n"] | Complex[np.ndarray, "m n"]
 
 
 def soft(x: Any, threshold: Any) -> Any:
-    """The soft threshold ``x max(0, 1 - threshold / |x|)``, elementwise; complex x keep their phase.
+    """Soft threshold: ``x max(0, 1 - threshold / |x|)``, elementwise; complex x keep their phase.
 
     The proximal operator ``argmin_z |z - x|^2 / 2 + threshold |z|``.
     """
