@@ -1,0 +1,1 @@
+"""Problems that are solved: variational ones and optimal control."""

@@ -1,0 +1,207 @@
+"""Minimising a smooth function of a model's numbers: optax first, then Newton's method.
+
+Expansions in overlapping functions have Hessians of condition 1e20 and more, on which first-order
+rules stand still. With few numbers the exact Hessian is cheap: its eigenvectors say in which
+directions there is curvature to trust, and whether there is a minimum at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import PyTree
+
+from ..fit import fit
+from ..objectives import Aux
+
+DENSE = 400  # numbers up to which the Hessian is formed
+_NOISE = 1e-13  # eigenvalues below this share of the largest are rounding
+_NEGATIVE = 1e-9  # a share of the largest eigenvalue; more negative curvature is real
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum:
+    """Where a minimisation ended.
+
+    `kind` is "minimum", "unbounded" (the value keeps falling), "saddle" (flat, but curved
+    downwards), "stalled" or "not finite"; `gradient` the largest entry of the gradient, `curvature`
+    the smallest eigenvalue of the Hessian over the largest (None where it was not formed).
+    """
+
+    model: Any
+    value: float
+    kind: str
+    gradient: float
+    curvature: float | None
+    steps: int
+    history: list[dict[str, Any]]
+
+
+def minimise(
+    loss: Callable[[Any, Any], Any],
+    model: PyTree,
+    data: PyTree = None,
+    *,
+    rule: optax.GradientTransformation | None = None,
+    steps: int = 0,
+    finish: int = 200,
+    tolerance: float = 1e-12,
+    floor: float = -1e12,
+    objective: Callable | None = None,
+    stream: Any = None,
+    key: Any = None,
+    **options: Any,
+) -> Minimum:
+    """Minimise ``loss(model, data)`` over the model's float arrays: `steps` of `rule`, then Newton.
+
+    The first phase is `tenkai.fit` (with `objective` and `stream` where it is stochastic: then
+    `loss` is what the finish and the judgement see, with its randomness fixed in `data`). At most
+    `finish` steps of the second phase: Newton in a trust region up to 400 numbers, else L-BFGS;
+    it ends when the predicted decrease is below `tolerance` of the value. A value below `floor`
+    is unbounded. Call it inside ``jax.enable_x64(True)``.
+    """
+    history: list[dict[str, Any]] = []
+    taken = 0
+    if steps:
+        made = fit(
+            model, objective or _deterministic(loss), data if stream is None else stream,
+            rule=rule or optax.adam(1e-2), steps=steps, key=key, **options,
+        )  # fmt: skip
+        model, history, taken = made.model, list(made.history), made.steps
+    numbers, rest = eqx.partition(model, eqx.is_inexact_array)
+    flat, unravel = ravel_pytree(numbers)
+    value = _flat(loss, unravel, rest)
+    run = _newton if flat.size <= DENSE else _limited
+    x, f, kind, more = run(value, np.asarray(flat), data, finish, tolerance, floor)
+    gradient, curvature = _judge(value, x, data)
+    if kind == "minimum" and curvature is not None and curvature < -_NEGATIVE:
+        kind = "saddle"
+    model = eqx.combine(unravel(jnp.asarray(x)), rest)
+    return Minimum(model, float(f), kind, gradient, curvature, taken + more, history)
+
+
+def _deterministic(loss: Callable) -> Callable:
+    def objective(model: PyTree, data: PyTree, key: Any) -> tuple[Any, Aux]:
+        return loss(model, data), Aux()
+
+    return objective
+
+
+def _flat(loss: Callable, unravel: Callable, rest: PyTree) -> Callable:
+    """The loss of one vector, compiled with its derivatives."""
+
+    def value(x: Any, data: PyTree) -> Any:
+        return loss(eqx.combine(unravel(x), rest), data)
+
+    return value
+
+
+def _derivatives(value: Callable) -> Callable:
+    @jax.jit
+    def all_of(x: Any, data: PyTree) -> tuple[Any, Any, Any]:
+        f, g = jax.value_and_grad(value)(x, data)
+        h = jax.hessian(value)(x, data)
+        return f, g, (h + h.T) / 2
+
+    return all_of
+
+
+def _newton(
+    value: Callable, x: np.ndarray, data: PyTree, most: int, tolerance: float, floor: float
+) -> tuple[np.ndarray, float, str, int]:
+    """Newton's method, damped (Levenberg 1944) until the value falls.
+
+    In the eigenbasis of the Hessian a step is ``-g_i / (|l_i| + damping)``: downhill also where
+    the curvature is negative. Flat directions have a small curvature lent to them.
+    """
+    derivatives, only = _derivatives(value), jax.jit(value)
+    damping, fell = 0.0, False
+    f, g, h = (np.asarray(v) for v in derivatives(x, data))
+    for taken in range(most):
+        if not all(np.isfinite(v).all() for v in (f, g, h)):
+            return x, float(f), "not finite", taken
+        if f < floor:
+            return x, float(f), "unbounded", taken
+        close = tolerance * max(1e-3, abs(float(f)))
+        eigen, basis, slope = _directions(g, h, close)
+        step, expected = _damped(eigen, slope, damping)
+        f_new = float(only(x + basis @ step, data))
+        while not f_new <= float(f) - 1e-4 * expected:
+            if expected <= close or damping > 1e8:
+                return x, float(f), "minimum" if expected <= close else "stalled", taken
+            damping = max(4 * damping, 1e-8)
+            step, expected = _damped(eigen, slope, damping)
+            f_new = float(only(x + basis @ step, data))
+        damping = 0.0 if damping < 1e-7 else damping / 8
+        x = x + basis @ step
+        if expected <= close:
+            return x, f_new, "minimum", taken + 1
+        fell = float(f) - f_new > 1e-6 * abs(f_new) or eigen[0] < -_NEGATIVE * eigen[-1]
+        f, g, h = (np.asarray(v) for v in derivatives(x, data))
+    return x, float(f), "unbounded" if fell else "stalled", most
+
+
+def _directions(
+    g: np.ndarray, h: np.ndarray, close: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues, eigenvectors, and the gradient along them.
+
+    Where the curvature is rounding the gradient counts only if it is none: what a step of the size
+    that `close` allows would gain.
+    """
+    eigen, basis = np.linalg.eigh(h)
+    slope = basis.T @ g
+    top = max(float(np.abs(eigen).max()), 1e-300)
+    rounding = np.abs(eigen) < _NOISE * top
+    flat = rounding & (slope**2 < max(close, _NOISE * float(np.abs(slope).max()) ** 2) * 1e-3 * top)
+    return eigen, basis, np.where(flat, 0.0, slope)
+
+
+def _damped(eigen: np.ndarray, slope: np.ndarray, damping: float) -> tuple[np.ndarray, float]:
+    """A step along the eigenvectors and the decrease that the quadratic model expects."""
+    top = max(float(np.abs(eigen).max()), 1e-300)
+    size = np.where(np.abs(eigen) < _NOISE * top, 1e-3 * top, np.abs(eigen))
+    step = -slope / (size + damping * top)
+    return step, max(0.0, -float(slope @ step + 0.5 * (eigen * step) @ step))
+
+
+def _limited(
+    value: Callable, x: np.ndarray, data: PyTree, most: int, tolerance: float, floor: float
+) -> tuple[np.ndarray, float, str, int]:
+    """L-BFGS (Nocedal 1980) by SciPy, for more numbers than a Hessian is formed for."""
+    from scipy.optimize import minimize
+
+    both = jax.jit(jax.value_and_grad(value))
+
+    def at(x: np.ndarray) -> tuple[float, np.ndarray]:
+        f, g = both(x, data)
+        return float(f), np.asarray(g, float)
+
+    found = minimize(
+        at, x, jac=True, method="L-BFGS-B",
+        options={"maxiter": 10 * most, "maxcor": 30, "ftol": tolerance, "gtol": 1e-10},
+    )  # fmt: skip
+    if not np.isfinite(found.fun):
+        return found.x, float(found.fun), "not finite", found.nit
+    if found.fun < floor:
+        return found.x, float(found.fun), "unbounded", found.nit
+    return found.x, float(found.fun), "minimum" if found.success else "stalled", found.nit
+
+
+def _judge(value: Callable, x: np.ndarray, data: PyTree) -> tuple[float, float | None]:
+    """The largest entry of the gradient, and the smallest eigenvalue over the largest."""
+    if x.size > DENSE:
+        return float(jnp.abs(jax.jit(jax.grad(value))(x, data)).max()), None
+    _, g, h = (np.asarray(v) for v in _derivatives(value)(x, data))
+    if not np.isfinite(h).all():
+        return float(np.abs(g).max()), None
+    eigen = np.linalg.eigvalsh(h)
+    return float(np.abs(g).max()), float(eigen[0] / max(np.abs(eigen).max(), 1e-300))
