@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -45,6 +45,46 @@ def spread(
         kind = np.result_type(dtype, np.complex64) if value.dtype.kind == "c" else dtype
         rows[name] = np.broadcast_to(value, (period, *value.shape)).astype(kind)
     return rows
+
+
+def replaced(
+    parameters: dict[str, np.ndarray], values: Mapping[str, Any], layers: int
+) -> dict[str, np.ndarray]:
+    """Values like those of `parameters`: one for all layers, or with a leading axis of a period."""
+    made = {}
+    for name, value in values.items():
+        old = _known(name, parameters)
+        new = np.asarray(value)
+        item = old.shape[1:]
+        if new.dtype.kind not in "fciu" or new.shape[max(0, new.ndim - len(item)) :] != item:
+            raise InputError(
+                f"parameter {name!r}", expected=f"numbers of shape {item}, or one per layer",
+                got=f"{new.dtype} of shape {new.shape}", do="pass one value, or one per layer",
+            )  # fmt: skip
+        rows = old.shape[0] if new.ndim == len(item) else new.shape[0]
+        if new.ndim > len(item) + 1 or not 1 <= rows <= layers:
+            raise InputError(
+                f"parameter {name!r}", expected=f"a leading axis of at most {layers} layers",
+                got=f"shape {new.shape}", do="pass one value, or one per layer",
+            )  # fmt: skip
+        made[name] = np.broadcast_to(new, (rows, *item)).astype(old.dtype)
+    return made
+
+
+def rules(rules: Mapping[str, Any], parameters: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """An optax rule for each named parameter, in their order; None where there is none."""
+    for name in rules:
+        _known(name, parameters)
+    return tuple((name, rules.get(name)) for name in parameters)
+
+
+def _known(name: str, parameters: dict[str, Any]) -> Any:
+    if name not in parameters:
+        raise InputError(
+            "parameter", expected=f"one of {', '.join(parameters)}", got=repr(name),
+            do="use the names of the algorithm's parameters",
+        )  # fmt: skip
+    return parameters[name]
 
 
 def as_sampler(data: Any) -> Callable[[Any], Any]:

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import PyTree
 
+from ..errors import InputError
 from ..fit.program import Frozen
 from ..objectives import Aux, Objective
 from ..unfold import Memory
@@ -84,4 +86,47 @@ def depth(lesson: Lesson, count: Any) -> Any:
 def parts(iteration: Iteration, sampler: Callable) -> tuple[PyTree, Frozen]:
     """The arrays of an iteration and its sampler, and all the rest, made hashable."""
     arrays, static = eqx.partition((iteration, sampler), eqx.is_array)
-    return arrays, Frozen.of(static)
+    frozen = Frozen.of(static)
+    try:
+        hash(frozen)
+    except TypeError as error:
+        raise InputError(
+            "step, init, read or sampler", expected="functions, or modules with hashable fields",
+            got=str(error), do="hold lists as tuples and arrays in fields of an Equinox module",
+        ) from error  # fmt: skip
+    return arrays, frozen
+
+
+_SHARE = 3e-3  # of a parameter's size, the rate: larger ones lose what good first values give
+
+
+@functools.cache
+def default_rule(steps: int) -> optax.GradientTransformation:
+    """Adam at 0.3 % of the size of each parameter's first values, a cosine over each stage."""
+
+    def rate(count: Any) -> Any:
+        return -_SHARE * (1 + jnp.cos(jnp.pi * (count % steps) / steps)) / 2
+
+    by_size = optax.GradientTransformation(_sizes, _scaled)  # type: ignore[arg-type]
+    return optax.chain(optax.scale_by_adam(), by_size, optax.scale_by_schedule(rate))
+
+
+def _sizes(params: PyTree) -> PyTree:
+    """The root mean square of each parameter, a third where it is zero."""
+    rms = jax.tree.map(lambda v: jnp.sqrt(jnp.mean(jnp.abs(v) ** 2)), params)
+    return jax.tree.map(lambda r: jnp.where(r > 0, r, 1 / 3), rms)
+
+
+def _scaled(updates: PyTree, sizes: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+    return jax.tree.map(lambda u, r: (r * u).astype(u.dtype), updates, sizes), sizes
+
+
+@functools.cache
+def by_name(rules: tuple[tuple[str, Any], ...]) -> optax.GradientTransformation:
+    """One rule out of those of the parameters; the same object for the same rules."""
+
+    def labels(learner: Learner) -> Learner:
+        return learner._replace(parameters={name: name for name in learner.parameters})
+
+    kept = {name: optax.set_to_zero() if rule is None else rule for name, rule in rules}
+    return optax.multi_transform(kept, labels)  # type: ignore[arg-type]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import equinox as eqx
@@ -16,10 +18,12 @@ from jaxtyping import PyTree
 from ..fit import fit
 from ..records import Fit, Status
 from ..unfold import Memory, Store
-from .border import as_sampler, checked, spread
+from .border import as_sampler, checked, replaced, rules, spread
 from .iteration import Iteration, run, squared_error
-from .learning import Learner, Lesson, objective, parts
+from .learning import Learner, Lesson, by_name, default_rule, objective, parts
 from .tuning import FixedStep, best_fixed
+
+_SLACK = 1.05  # a second fit may wander a little around what the first one found
 
 
 class Unfolded:
@@ -77,6 +81,7 @@ class Unfolded:
         begin = init if callable(init) else _Constant(np.asarray(init))
         self.iteration = _cast(Iteration(step, begin, read), dtype)
         self.fit_: Fit | None = None
+        self._fits = 0
 
     def fit(
         self,
@@ -87,7 +92,7 @@ class Unfolded:
         incremental: bool = False,
         on: Literal["last", "all"] = "last",
         loss: Callable[[Any, Any], Any] = squared_error,
-        rule: optax.GradientTransformation | None = None,
+        rule: optax.GradientTransformation | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Unfolded:
         """Learn from ``sampler(key) -> (inputs, target)`` (one problem) or arrays of both.
@@ -95,8 +100,10 @@ class Unfolded:
         Every step draws `batch` fresh problems. With `incremental` the first `steps` train one
         layer, the next ones two, and so on with one optimiser state: deep unfoldings are hard to
         train at once. `loss` ``(estimate, target) -> scalar`` judges the last layer, or with
-        ``on="all"`` the mean over layers; `rule` is any optax rule (Adam, 1e-3). Calling `fit`
-        again goes on from what was learned. `options` go to `tenkai.fit` (checkpoint, log, ...).
+        ``on="all"`` the mean over layers. `rule` is any optax rule, or one by the name of each
+        parameter; parameters without one stay. Default: Adam at 0.3 % of each parameter's size,
+        falling like a cosine. Calling `fit` again goes on from what was learned, on fresh
+        problems. `options` go to `tenkai.fit` (checkpoint, log, ...).
 
         Raises `InputError` where step, init, sampler and loss do not fit together.
         """
@@ -107,12 +114,17 @@ class Unfolded:
                 self.layers, batch, loss, on, steps if incremental else None, self.memory
             )
             arrays, static = parts(self.iteration, sampler)
+            if isinstance(rule, Mapping):
+                rule = by_name(rules(rule, self.parameters_))
+            elif rule is None:
+                rule = default_rule(steps)
             learner = Learner(jax.tree.map(jnp.asarray, self.parameters_), jnp.int32(0))
             made = fit(
                 learner, objective(static, lesson), arrays, rule=rule,
                 steps=steps * (self.layers if incremental else 1),
-                key=jax.random.key(self.seed), **options,
+                key=jax.random.fold_in(jax.random.key(self.seed), self._fits), **options,
             )  # fmt: skip
+            self._fits += 1
             before = self.parameters_
             self.parameters_ = jax.tree.map(np.asarray, made.model.parameters)
             status = self._status(made.status, before, sampler, loss)
@@ -125,13 +137,16 @@ class Unfolded:
         """Whether it learned anything: the loss on fresh problems before and after."""
         if not status.ok:
             return status
+        if self._same(before) and self._same(self.parameters_):
+            note = "all layers learned the same values: begin from others, or with incremental=True"
+            status = replace(status, notes=(*status.notes, note))
         inputs, targets = self.draw(sampler, 200, seed=self.seed + 1)
         old, new = (
             float(_errors(self.iteration, p, inputs, targets, self.layers, loss)[-1])
             for p in (before, self.parameters_)
         )
         told = f"loss on 200 fresh problems {new:.4g}, before training {old:.4g}"
-        if np.isfinite(new) and (new <= old or not np.isfinite(old)):
+        if np.isfinite(new) and (new <= _SLACK * old or not np.isfinite(old)):
             return Status("converged", f"Trained {self.layers} layers: {told}", notes=status.notes)
         return Status(
             "diverged", f"Training made the algorithm worse: {told}",
@@ -139,6 +154,11 @@ class Unfolded:
             remedy="lower the rate of the rule, or train with incremental=True", ok=False,
             notes=status.notes,
         )  # fmt: skip
+
+    def _same(self, parameters: dict[str, np.ndarray]) -> bool:
+        """Whether layers that may differ do not: equal steps have equal gradients and stay so."""
+        free = [v for v in parameters.values() if len(v) > 1]
+        return bool(free) and all(np.allclose(v, v[:1], rtol=1e-3, atol=0) for v in free)
 
     def __call__(self, inputs: PyTree, *, layers: int | None = None) -> Any:
         """Estimates for a batch of problems (leading axis), after `layers` (default: all)."""
@@ -154,8 +174,8 @@ class Unfolded:
     def _run(self, inputs: PyTree, layers: int | None, keep: bool) -> Any:
         with self._arithmetic():
             y = self._cast(inputs)
-            out = _runs(self.iteration, self.parameters_, y, layers or self.layers, keep)
-            return jax.tree.map(np.asarray, out)
+            n = self.layers if layers is None else layers
+            return jax.tree.map(np.asarray, _runs(self.iteration, self.parameters_, y, n, keep))
 
     def error(
         self,
@@ -168,14 +188,14 @@ class Unfolded:
         """The mean loss over a batch before and after every layer, (layers + 1,)."""
         with self._arithmetic():
             y, x = self._cast(inputs), self._cast(targets)
-            n = layers or self.layers
+            n = self.layers if layers is None else layers
             return np.asarray(_errors(self.iteration, self.parameters_, y, x, n, loss))
 
     def draw(self, sampler: Callable, count: int, *, seed: int = 1) -> tuple[PyTree, PyTree]:
         """A batch of inputs and targets from a sampler, as NumPy arrays: for tests."""
         with self._arithmetic():
             keys = jax.random.split(jax.random.key(seed), count)
-            return jax.tree.map(np.asarray, _drawn(self._cast(sampler), keys))
+            return jax.tree.map(_host, _drawn(self._cast(sampler), keys))
 
     def best_fixed(
         self, inputs: PyTree, targets: PyTree, values: Any, *, name: str | None = None,
@@ -191,6 +211,22 @@ class Unfolded:
             return best_fixed(
                 self.iteration, self.parameters_, y, x, values, name, self.layers, loss
             )
+
+    def with_parameters(self, **values: Any) -> Unfolded:
+        """A copy with these values in place of the learned ones, to compare or to begin with.
+
+        One value is used in every layer; a leading axis gives one per layer, or per period.
+        Raises `InputError` for unknown names and shapes.
+
+        >>> import jax.numpy as jnp
+        >>> gd = Unfolded(lambda x, layer: x - layer.p["eta"] * x, lambda y: y, 2, {"eta": 0.0})
+        >>> gd.with_parameters(eta=[0.5, 1.0])(jnp.ones((1, 1))).item()
+        0.0
+        """
+        made = copy.copy(self)
+        made.parameters_ = self.parameters_ | replaced(self.parameters_, values, self.layers)
+        made.fit_, made._fits = None, 0
+        return made
 
     def _cast(self, tree: PyTree) -> Any:
         return _cast(tree, np.dtype(self.precision))
@@ -218,8 +254,10 @@ def _cast(tree: PyTree, dtype: np.dtype) -> PyTree:
     def leaf(a: Any) -> Any:
         if not eqx.is_array_like(a) or isinstance(a, bool | int):
             return a
-        kind = np.asarray(a).dtype.kind if isinstance(a, float | complex) else a.dtype.kind
-        return np.asarray(a, {"f": dtype, "c": wide}[kind]) if kind in "fc" else a
+        kind = np.asarray(a).dtype if isinstance(a, float | complex) else a.dtype
+        if jnp.issubdtype(kind, jnp.floating):
+            return np.asarray(a, dtype)
+        return np.asarray(a, wide) if jnp.issubdtype(kind, jnp.complexfloating) else a
 
     return jax.tree.map(leaf, tree)
 
@@ -227,6 +265,11 @@ def _cast(tree: PyTree, dtype: np.dtype) -> PyTree:
 @eqx.filter_jit
 def _drawn(sampler: Callable, keys: Any) -> Any:
     return jax.vmap(sampler)(keys)
+
+
+def _host(a: Any) -> Any:
+    """NumPy, except for random keys, which have no form there."""
+    return a if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else np.asarray(a)
 
 
 @eqx.filter_jit
