@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -78,7 +79,7 @@ def minimise(
         model, history, taken = made.model, list(made.history), made.steps
     numbers, rest = eqx.partition(model, eqx.is_inexact_array)
     flat, unravel = ravel_pytree(numbers)
-    value = _flat(loss, unravel, rest)
+    value = _Flat(loss, numbers, rest)
     run = _newton if flat.size <= DENSE else _limited
     x, f, kind, more = run(value, np.asarray(flat), data, finish, tolerance, floor)
     gradient, curvature = _judge(value, x, data)
@@ -95,34 +96,43 @@ def _deterministic(loss: Callable) -> Callable:
     return objective
 
 
-def _flat(loss: Callable, unravel: Callable, rest: PyTree) -> Callable:
-    """The loss of one vector, compiled with its derivatives."""
+class _Flat(eqx.Module):
+    """The loss of one vector. As a PyTree it shares compiled programs with later calls."""
 
-    def value(x: Any, data: PyTree) -> Any:
-        return loss(eqx.combine(unravel(x), rest), data)
+    loss: Callable = eqx.field(static=True)
+    numbers: PyTree  # for their shapes
+    rest: PyTree
 
-    return value
+    def __call__(self, x: Any, data: PyTree) -> Any:
+        return self.loss(eqx.combine(ravel_pytree(self.numbers)[1](x), self.rest), data)
 
 
-def _derivatives(value: Callable) -> Callable:
-    @jax.jit
-    def all_of(x: Any, data: PyTree) -> tuple[Any, Any, Any]:
-        f, g = jax.value_and_grad(value)(x, data)
-        h = jax.hessian(value)(x, data)
-        return f, g, (h + h.T) / 2
+@eqx.filter_jit
+def _only(value: _Flat, x: Any, data: PyTree) -> Any:
+    return value(x, data)
 
-    return all_of
+
+@eqx.filter_jit
+def _slope(value: _Flat, x: Any, data: PyTree) -> tuple[Any, Any]:
+    return jax.value_and_grad(value)(x, data)
+
+
+@eqx.filter_jit
+def _derivatives(value: _Flat, x: Any, data: PyTree) -> tuple[Any, Any, Any]:
+    f, g = jax.value_and_grad(value)(x, data)
+    h = jax.hessian(value)(x, data)
+    return f, g, (h + h.T) / 2
 
 
 def _newton(
-    value: Callable, x: np.ndarray, data: PyTree, most: int, tolerance: float, floor: float
+    value: _Flat, x: np.ndarray, data: PyTree, most: int, tolerance: float, floor: float
 ) -> tuple[np.ndarray, float, str, int]:
     """Newton's method, damped (Levenberg 1944) until the value falls.
 
     In the eigenbasis of the Hessian a step is ``-g_i / (|l_i| + damping)``: downhill also where
     the curvature is negative. Flat directions have a small curvature lent to them.
     """
-    derivatives, only = _derivatives(value), jax.jit(value)
+    derivatives, only = partial(_derivatives, value), partial(_only, value)
     damping, fell = 0.0, False
     f, g, h = (np.asarray(v) for v in derivatives(x, data))
     for taken in range(most):
@@ -174,15 +184,13 @@ def _damped(eigen: np.ndarray, slope: np.ndarray, damping: float) -> tuple[np.nd
 
 
 def _limited(
-    value: Callable, x: np.ndarray, data: PyTree, most: int, tolerance: float, floor: float
+    value: _Flat, x: np.ndarray, data: PyTree, most: int, tolerance: float, floor: float
 ) -> tuple[np.ndarray, float, str, int]:
     """L-BFGS (Nocedal 1980) by SciPy, for more numbers than a Hessian is formed for."""
     from scipy.optimize import minimize
 
-    both = jax.jit(jax.value_and_grad(value))
-
     def at(x: np.ndarray) -> tuple[float, np.ndarray]:
-        f, g = both(x, data)
+        f, g = _slope(value, x, data)
         return float(f), np.asarray(g, float)
 
     found = minimize(
@@ -196,11 +204,11 @@ def _limited(
     return found.x, float(found.fun), "minimum" if found.success else "stalled", found.nit
 
 
-def _judge(value: Callable, x: np.ndarray, data: PyTree) -> tuple[float, float | None]:
+def _judge(value: _Flat, x: np.ndarray, data: PyTree) -> tuple[float, float | None]:
     """The largest entry of the gradient, and the smallest eigenvalue over the largest."""
     if x.size > DENSE:
-        return float(jnp.abs(jax.jit(jax.grad(value))(x, data)).max()), None
-    _, g, h = (np.asarray(v) for v in _derivatives(value)(x, data))
+        return float(jnp.abs(_slope(value, x, data)[1]).max()), None
+    _, g, h = (np.asarray(v) for v in _derivatives(value, x, data))
     if not np.isfinite(h).all():
         return float(np.abs(g).max()), None
     eigen = np.linalg.eigvalsh(h)
