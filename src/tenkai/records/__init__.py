@@ -6,6 +6,7 @@ Arrays are NumPy, times and values are in the units of the user's data.
 from .backtest import Backtest as Backtest
 from .backtest import Origin as Origin
 from .comparison import Comparison as Comparison
+from .control import ControlSolution as ControlSolution
 from .core import Discretisation as Discretisation
 from .core import Fit as Fit
 from .core import Forecast as Forecast
@@ -20,3 +21,5 @@ from .scores import Coverage as Coverage
 from .scores import Difference as Difference
 from .scores import Points as Points
 from .sensitivity import Sensitivity as Sensitivity
+from .solution import Family as Family
+from .solution import Solution as Solution

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import backtest as backtest  # registers the pictures of backtests and comparisons
+from . import control as control  # registers the picture of a control problem
 from . import panels as panels  # registers the picture of a whole estimator
 from . import portrait as portrait  # registers the pictures of equilibria and sensitivities
 from .axes import plot
