@@ -228,6 +228,12 @@ class Unfolded:
         made.fit_, made._fits = None, 0
         return made
 
+    def plot(self) -> Any:
+        """Matplotlib axes: every parameter by layer, and the training loss."""
+        from .. import report
+
+        return report.plot(self)
+
     def _cast(self, tree: PyTree) -> Any:
         return _cast(tree, np.dtype(self.precision))
 

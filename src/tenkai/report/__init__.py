@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import algorithms as algorithms  # registers the picture of a learned algorithm
 from . import backtest as backtest  # registers the pictures of backtests and comparisons
 from . import control as control  # registers the picture of a control problem
 from . import panels as panels  # registers the picture of a whole estimator
