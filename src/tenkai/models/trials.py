@@ -17,6 +17,8 @@ from jaxtyping import Array, Float
 from ..fields import MLP
 
 Interval = tuple[float, float]
+Table = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Functions, first and second derivatives at times, (times, count) each."""
 
 
 class Trial(Protocol):
@@ -40,6 +42,11 @@ class Expansion(eqx.Module):
 
 def _expansion(basis: Any, count: int, interval: Interval, dim: int, start: float) -> Expansion:
     return Expansion(np.full((count, dim), float(start)), basis, interval)
+
+
+def _array_module(t: Any) -> Any:
+    """NumPy where nothing is traced: a record's values must not cost a compilation."""
+    return np if isinstance(t, np.ndarray | np.generic | float | int) else jnp
 
 
 def _unit(t: Any, interval: Interval) -> Any:
@@ -66,15 +73,26 @@ class RBF:
         """Coefficients of every Gaussian."""
         return _expansion(self, self.count, interval, dim, self.start)
 
-    def values(self, t: Any, interval: Interval) -> Float[Array, " count"]:
-        """Every Gaussian at one time."""
+    def values(self, t: Any, interval: Interval) -> Float[Array, "*times count"]:
+        """Every Gaussian at one time, or at many."""
+        centres, width = self._shape(interval)
+        xp = _array_module(t)
+        return xp.exp(-width * (xp.asarray(t)[..., None] - centres) ** 2)
+
+    def _shape(self, interval: Interval) -> tuple[np.ndarray, float]:
         length = interval[1] - interval[0]
         low = interval[0] - length / 2 if self.low is None else self.low
         high = interval[1] + length / 2 if self.high is None else self.high
-        centres = np.linspace(low, high, self.count)
         spacing = (high - low) / max(self.count - 1, 1)
         width = spacing**-2 if self.width is None else self.width
-        return jnp.exp(-width * (t - centres) ** 2)
+        return np.linspace(low, high, self.count), width
+
+    def table(self, t: np.ndarray, interval: Interval) -> Table:
+        """Values, first and second derivatives at times (n,)."""
+        centres, width = self._shape(interval)
+        away = t[:, None] - centres
+        g = np.exp(-width * away**2)
+        return g, -2 * width * away * g, (4 * width**2 * away**2 - 2 * width) * g
 
 
 @dataclass(frozen=True)
@@ -88,18 +106,34 @@ class Polynomial:
         """Coefficients of every polynomial."""
         return _expansion(self, self.count, interval, dim, self.start)
 
-    def values(self, t: Any, interval: Interval) -> Float[Array, " count"]:
-        """Every polynomial at one time, by the three-term recurrence."""
-        x = 2 * _unit(t, interval) - 1
-        values = [jnp.ones_like(x), x]
+    def values(self, t: Any, interval: Interval) -> Float[Array, "*times count"]:
+        """Every polynomial at one time, or at many, by the three-term recurrence."""
+        xp = _array_module(t)
+        x = xp.asarray(2 * _unit(t, interval) - 1)
+        values = [xp.ones_like(x), x]
         for n in range(1, self.count - 1):
             values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
-        return jnp.stack(values[: self.count])
+        return xp.stack(values[: self.count], axis=-1)
+
+    def table(self, t: np.ndarray, interval: Interval) -> Table:
+        """Values, first and second derivatives at times (n,): P'(n+1) = P'(n-1) + (2n+1) P(n)."""
+        value = self.values(t, interval)
+        parts, factor = [value], 2 / (interval[1] - interval[0])
+        for _ in range(2):
+            slope = np.zeros_like(value)
+            for n in range(self.count - 1):
+                before = slope[:, n - 1] if n else 0.0
+                slope[:, n + 1] = before + (2 * n + 1) * factor * parts[-1][:, n]
+            parts.append(slope)
+        return parts[0], parts[1], parts[2]
 
 
 @dataclass(frozen=True)
 class Sine:
-    """``sin(k pi s)``, k = 1 ... `count`, s from 0 to 1 over the interval; zero at both ends."""
+    """``sin(k pi s)``, k = 1 ... `count`, s from 0 to 1 over the interval; zero at both ends.
+
+    In a variational problem the ends come from a straight line beside it.
+    """
 
     count: int = 16
     start: float = 0.0
@@ -108,9 +142,17 @@ class Sine:
         """Coefficients of every sine."""
         return _expansion(self, self.count, interval, dim, self.start)
 
-    def values(self, t: Any, interval: Interval) -> Float[Array, " count"]:
-        """Every sine at one time."""
-        return jnp.sin(np.pi * np.arange(1, self.count + 1) * _unit(t, interval))
+    def values(self, t: Any, interval: Interval) -> Float[Array, "*times count"]:
+        """Every sine at one time, or at many."""
+        xp = _array_module(t)
+        s = xp.asarray(_unit(t, interval))[..., None]
+        return xp.sin(np.pi * np.arange(1, self.count + 1) * s)
+
+    def table(self, t: np.ndarray, interval: Interval) -> Table:
+        """Values, first and second derivatives at times (n,)."""
+        rate = np.pi * np.arange(1, self.count + 1) / (interval[1] - interval[0])
+        phase = rate * (t[:, None] - interval[0])
+        return np.sin(phase), rate * np.cos(phase), -(rate**2) * np.sin(phase)
 
 
 @dataclass(frozen=True)
@@ -124,12 +166,12 @@ class PiecewiseConstant:
         """The value on every piece."""
         return _expansion(self, self.pieces, interval, dim, self.start)
 
-    def values(self, t: Any, interval: Interval) -> Float[Array, " pieces"]:
+    def values(self, t: Any, interval: Interval) -> Float[Array, "*times pieces"]:
         """One on the piece of that time, zero elsewhere; a border belongs to the later piece."""
+        xp = _array_module(t)
         # A grid point may lie an ulp before the border that it stands for.
-        at = jnp.floor(_unit(t, interval) * self.pieces + 1e-9)
-        at = jnp.clip(at, 0, self.pieces - 1)
-        return (jnp.arange(self.pieces) == at).astype(jnp.result_type(t, float))
+        at = xp.clip(xp.floor(_unit(t, interval) * self.pieces + 1e-9), 0, self.pieces - 1)
+        return (xp.arange(self.pieces) == xp.asarray(at)[..., None]) * 1.0
 
 
 class NetworkOfTime(eqx.Module):

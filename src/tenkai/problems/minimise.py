@@ -25,7 +25,7 @@ from ..objectives import Aux
 
 DENSE = 400  # numbers up to which the Hessian is formed
 _NOISE = 1e-13  # eigenvalues below this share of the largest are rounding
-_NEGATIVE = 1e-9  # a share of the largest eigenvalue; more negative curvature is real
+_NEGATIVE = 1e-6  # a share of the largest eigenvalue; more negative curvature is real
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +56,7 @@ def minimise(
     finish: int = 200,
     tolerance: float = 1e-12,
     floor: float = -1e12,
+    hessian: bool | None = None,
     objective: Callable | None = None,
     stream: Any = None,
     key: Any = None,
@@ -65,7 +66,8 @@ def minimise(
 
     The first phase is `tenkai.fit` (with `objective` and `stream` where it is stochastic: then
     `loss` is what the finish and the judgement see, with its randomness fixed in `data`). At most
-    `finish` steps of the second phase: Newton in a trust region up to 400 numbers, else L-BFGS;
+    `finish` steps of the second phase: Newton where the `hessian` is wanted (None: up to 400
+    numbers), else L-BFGS;
     it ends when the predicted decrease is below `tolerance` of the value. A value below `floor`
     is unbounded. Call it inside ``jax.enable_x64(True)``.
     """
@@ -80,9 +82,10 @@ def minimise(
     numbers, rest = eqx.partition(model, eqx.is_inexact_array)
     flat, unravel = ravel_pytree(numbers)
     value = _Flat(loss, numbers, rest)
-    run = _newton if flat.size <= DENSE else _limited
+    dense = flat.size <= DENSE if hessian is None else hessian
+    run = _newton if dense else _limited
     x, f, kind, more = run(value, np.asarray(flat), data, finish, tolerance, floor)
-    gradient, curvature = _judge(value, x, data)
+    gradient, curvature = _judge(value, x, data, dense)
     if kind == "minimum" and curvature is not None and curvature < -_NEGATIVE:
         kind = "saddle"
     model = eqx.combine(unravel(jnp.asarray(x)), rest)
@@ -204,9 +207,9 @@ def _limited(
     return found.x, float(found.fun), "minimum" if found.success else "stalled", found.nit
 
 
-def _judge(value: _Flat, x: np.ndarray, data: PyTree) -> tuple[float, float | None]:
+def _judge(value: _Flat, x: np.ndarray, data: PyTree, dense: bool) -> tuple[float, float | None]:
     """The largest entry of the gradient, and the smallest eigenvalue over the largest."""
-    if x.size > DENSE:
+    if not dense:
         return float(jnp.abs(_slope(value, x, data)[1]).max()), None
     _, g, h = (np.asarray(v) for v in _derivatives(value, x, data))
     if not np.isfinite(h).all():
