@@ -117,7 +117,7 @@ class Polynomial:
 
     def table(self, t: np.ndarray, interval: Interval) -> Table:
         """Values, first and second derivatives at times (n,): P'(n+1) = P'(n-1) + (2n+1) P(n)."""
-        value = self.values(t, interval)
+        value = np.asarray(self.values(t, interval))
         parts, factor = [value], 2 / (interval[1] - interval[0])
         for _ in range(2):
             slope = np.zeros_like(value)

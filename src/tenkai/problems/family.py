@@ -54,8 +54,8 @@ class Powers:
 class Amortised(eqx.Module):
     """``y(t; r)``: path whose numbers are ``sum_j h_j(r) C_j``."""
 
-    coefficients: Float[Array, "terms count dim"]
-    free: Float[Array, "terms free"]
+    coefficients: Float[Array | np.ndarray, "terms count dim"]
+    free: Float[Array | np.ndarray, "terms free"]
     shape: BoundPath  # without numbers
 
     def at(self, h: Any) -> BoundPath:

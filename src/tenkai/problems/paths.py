@@ -23,7 +23,7 @@ class BoundPath(eqx.Module):
     """
 
     inner: Any
-    free: Float[Array, " free"]
+    free: Float[Array | np.ndarray, " free"]
     given: tuple[tuple[float | None, ...], ...] = eqx.field(static=True)  # None: free
     interval: Interval = eqx.field(static=True)
     envelope: bool = eqx.field(static=True)

@@ -47,7 +47,7 @@ def euler_lagrange(problem: VariationalProblem, y: tuple, t: Any, data: Problems
 @eqx.filter_jit
 def _judged(problem: Any, path: Any, data: Problems | None) -> tuple:
     """Path, slopes and Euler-Lagrange terms on the grid of a record, and the action."""
-    t = np.linspace(*problem.interval, POINTS)
+    t = np.linspace(problem.interval[0], problem.interval[1], POINTS)
     y = along(path, t)
     terms = jax.vmap(lambda y, t: euler_lagrange(problem, y, t, data))(y, t)
     return y[0], y[1], *terms, problem.action(path, data)
@@ -70,7 +70,7 @@ def solution(
         "relative_residual": relative, "natural": natural, "legendre": float(inertia.min()),
         "boundary_errors": errors,
     }  # fmt: skip
-    t = np.linspace(*problem.interval, POINTS)
+    t = np.linspace(problem.interval[0], problem.interval[1], POINTS)
     return Solution(
         t, y, dy, float(action), residual=residual, curvature=found.curvature,
         status=_status(problem, found, y, float(action), parts), trial=repr(trial),

@@ -146,7 +146,7 @@ class VariationalProblem:
             )  # fmt: skip
         ensemble = self.ensemble
 
-        def at(step: int) -> Nodes:
+        def at(step: int) -> Problems:
             return Problems(ensemble.sample(1, [self.seed, step]), np.ones(1))
 
         return at
