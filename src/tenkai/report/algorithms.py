@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARKED = 40  # layers up to which each one has its mark
+_ROOM = 1.25  # of the height, so that the names stand above zig-zag lines
 _STYLES = ("-", "--", "-.", ":")
 
 
@@ -85,7 +86,12 @@ def by_layer(
             ax.axhline(level, color=INK, ls=_STYLES[1 + i % 3], lw=1.0, label=name)
         if log:
             ax.set_yscale("log")
-        return dress(ax, title=title, x="layer", y=y)
+        else:
+            low, high = ax.get_ylim()
+            ax.set_ylim(low, low + _ROOM * (high - low))
+        dress(ax, title=title, x="layer", y=y, legend=False)
+        ax.legend(frameon=False, fontsize="small", loc="upper right", ncols=2)
+        return ax
 
 
 def sweep(
