@@ -95,21 +95,27 @@ def member_key(key: jax.Array, member: Any) -> jax.Array:
 @partial(jax.jit, static_argnums=(0, 3))
 def begin(plan: Plan, model: PyTree, key: Any, count: int | None) -> Carry:
     """The carry at step 0; one program, because eager set-up compiles dozens of tiny ones."""
-    # Strong types from the start: a weakly typed leaf would change type in the loop.
-    model = jax.tree.map(lambda x: lax.convert_element_type(x, x.dtype), model)
+    model = jax.tree.map(_strong, model)
     key = jax.random.wrap_key_data(key, impl=plan.impl)
 
     def one(model: PyTree, key: jax.Array) -> Walker:
         trained, _ = eqx.partition(model, eqx.is_inexact_array)
         real = jnp.zeros(())
         tally = Tally(real, jnp.int32(0), jnp.int32(0), jnp.array(False), real, real)
-        opt = jax.tree.map(jnp.asarray, plan.rule.init(trained))
+        opt = jax.tree.map(lambda x: _strong(jnp.asarray(x)), plan.rule.init(trained))
         return Walker(model, opt, jax.random.key_data(key), jnp.ones(()), tally)
 
     if count is None:
         return Carry(jnp.int32(0), one(model, key))
     keys = jax.vmap(member_key, in_axes=(None, 0))(key, jnp.arange(count))
     return Carry(jnp.int32(0), jax.vmap(one)(model, keys))
+
+
+def _strong(x: jax.Array) -> jax.Array:
+    """In a strong type: a weakly typed leaf changes its type in the loop, which compiles twice."""
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return x
+    return lax.convert_element_type(x, x.dtype)
 
 
 @partial(jax.jit, static_argnums=0)

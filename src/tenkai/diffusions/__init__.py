@@ -1,0 +1,1 @@
+"""Stochastic differential equations from data: transition densities, their maximum, simulation."""
