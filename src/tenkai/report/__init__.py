@@ -9,6 +9,7 @@ from . import backtest as backtest  # registers the pictures of backtests and co
 from . import control as control  # registers the picture of a control problem
 from . import panels as panels  # registers the picture of a whole estimator
 from . import portrait as portrait  # registers the pictures of equilibria and sensitivities
+from . import solution as solution  # registers the pictures of variational problems
 from .axes import plot
 from .page import html
 from .verdict import verdict
