@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InputError
+from ..models.trials import PiecewiseConstant
 from .ensemble import Ensemble
-from .minimise import Minimum
 
 
 def as_interval(interval: Any) -> tuple[float, float]:
@@ -91,10 +91,28 @@ def check_lagrangian(
         )  # fmt: skip
 
 
-def check_start(found: Minimum) -> None:
-    """`InputError` where the action was not finite at the very start."""
-    if found.kind == "not finite" and found.steps == 0:
+def check_kind(trial: Any, quadrature: Any, penalty: Any) -> None:
+    """`InputError` unless they can serve as a path, a quadrature and a weight."""
+    if trial is not None and (isinstance(trial, PiecewiseConstant) or not hasattr(trial, "begin")):
         raise InputError(
-            "lagrangian", expected="finite values along the path that the search begins with",
-            got="NaN or infinity", do="pass guess=, a path on which it is finite",
+            "trial", expected="differentiable functions: Polynomial, Sine, RBF or Network",
+            got=repr(trial), do="pick one from tenkai.problems, or leave trial away",
         )  # fmt: skip
+    if not hasattr(quadrature, "nodes"):
+        raise InputError(
+            "quadrature", expected="GaussLegendre(n), Trapezoid(n) or RightEndpoint(n)",
+            got=repr(quadrature), do="pick one from tenkai.problems, or leave quadrature away",
+        )  # fmt: skip
+    if penalty is not None and not (isinstance(penalty, int | float | np.number) and penalty > 0):
+        raise InputError(
+            "penalty", expected="a positive weight, or None to build the ends in",
+            got=repr(penalty), do="pass penalty=1000.0",
+        )  # fmt: skip
+
+
+def not_finite() -> NoReturn:
+    """Of a Lagrangian that is NaN or infinite where the search begins."""
+    raise InputError(
+        "lagrangian", expected="finite values along the path that the search begins with",
+        got="NaN or infinity", do="pass guess=, a path on which it is finite",
+    )  # fmt: skip

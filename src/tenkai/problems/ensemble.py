@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from ..errors import InputError
 
 _MOST_NODES = 2048  # of the product rule over all dimensions
+_TAIL = 1e-4  # probability at either end of an unbounded distribution that a family leaves out
 
 
 class Problems(NamedTuple):
@@ -31,12 +33,13 @@ class Ensemble:
 
     @classmethod
     def of(cls, r: Any) -> Ensemble:
-        """A frozen distribution or a list of them; `InputError` for anything else."""
+        """A frozen continuous distribution or a list of them; `InputError` for anything else."""
         parts = tuple(r) if isinstance(r, list | tuple) else (r,)
         for part in parts:
-            if not all(hasattr(part, name) for name in ("rvs", "ppf", "support")):
+            able = all(hasattr(part, name) for name in ("ppf", "support"))
+            if not able or hasattr(getattr(part, "dist", None), "pmf"):
                 raise InputError(
-                    "r", expected="a frozen scipy.stats distribution, or a list of them",
+                    "r", expected="a frozen continuous scipy.stats distribution, or a list of them",
                     got=repr(part), do="pass r=scipy.stats.uniform(0, 1)",
                 )  # fmt: skip
         support = tuple((float(low), float(high)) for low, high in (p.support() for p in parts))
@@ -49,38 +52,81 @@ class Ensemble:
 
     def sample(self, count: int, seed: Any) -> Float[np.ndarray, "count dim"]:
         """Independent draws."""
-        rng = np.random.default_rng(seed)
-        return np.stack([p.rvs(size=count, random_state=rng) for p in self.parts], 1).astype(float)
+        return self._at(np.random.default_rng(seed).random((count, self.dim)))
 
-    def nodes(self, each: int) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
-        """Points and weights of expectations: Gauss-Legendre in the probability, product rule."""
-        while each**self.dim > _MOST_NODES:
-            each -= 1
-        x, w = np.polynomial.legendre.leggauss(each)
-        grids = [np.asarray(p.ppf((x + 1) / 2), float) for p in self.parts]
-        points = np.array(list(itertools.product(*grids)))
-        return points, np.prod(list(itertools.product(w / 2, repeat=self.dim)), axis=1)
+    def inner(self, count: int, seed: Any) -> Float[np.ndarray, "count dim"]:
+        """Independent draws inside the box."""
+        u = np.random.default_rng(seed).random((count, self.dim))
+        return self._at(self._tails + (1 - 2 * self._tails) * u)
 
+    def _at(self, u: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
+        return np.stack(
+            [np.asarray(p.ppf(c), float) for p, c in zip(self.parts, u.T, strict=True)], 1
+        )
+
+    @property
+    def _tails(self) -> Float[np.ndarray, " dim"]:
+        return np.where(np.isfinite(self.support).all(axis=1), 0.0, _TAIL)
+
+    def nodes(self, each: int) -> Problems:
+        """Expectations over everything: a product rule in the probabilities.
+
+        Gauss-Legendre where the support is bounded; where not, the quantile function has
+        singular ends, and the double exponential rule (Takahasi and Mori 1974) takes them.
+        """
+        each = self._fewer(each)
+        rules = [_gauss(each) if tail == 0 else _double_exponential(each) for tail in self._tails]
+        return self._product(rules)
+
+    def box_nodes(self, each: int) -> Problems:
+        """The same inside the box only, by Gauss-Legendre."""
+        x, w = _gauss(self._fewer(each))
+        return self._product([(tail + (1 - 2 * tail) * x, w) for tail in self._tails])
+
+    def _fewer(self, each: int) -> int:
+        return min(each, int(_MOST_NODES ** (1 / self.dim) + 1e-9))
+
+    def _product(self, rules: list[tuple[np.ndarray, np.ndarray]]) -> Problems:
+        u = np.array(list(itertools.product(*(u for u, _ in rules))))
+        q = np.array(list(itertools.product(*(w for _, w in rules))))
+        return Problems(self._at(u), q.prod(axis=1))
+
+    @cached_property
     def box(self) -> Float[np.ndarray, "2 dim"]:
-        """Where nearly all of it lies: the support, or its inner 99.8 % where that is unbounded."""
-        low, high = np.array(self.support).T
-        inner = np.array([p.ppf([0.001, 0.999]) for p in self.parts]).T
-        return np.where(np.isfinite([low, high]), [low, high], inner)
+        """The support, or all but its outer 0.02 % where that is unbounded."""
+        inner = self._at(np.stack([self._tails, 1 - self._tails]))
+        bounded = self._tails == 0
+        return np.where(bounded, np.array(self.support).T, inner)
 
     def checked(self, r: Any) -> Float[np.ndarray, "n dim"]:
-        """Problems (n, dim) of what a user passes; `InputError` outside the support."""
+        """Problems (n, dim) of what a user passes; `InputError` outside the box."""
         r = np.asarray(r, float)
-        rows = r.reshape(-1, self.dim) if self.dim > 1 else r.reshape(-1, 1)
-        if self.dim > 1 and r.shape[-1:] != (self.dim,):
+        if not self.scalar and r.shape[-1:] != (self.dim,):
             raise InputError(
                 "r", expected=f"{self.dim} numbers for each problem", got=f"shape {r.shape}",
                 do="pass one row per problem",
             )  # fmt: skip
-        for i, (low, high) in enumerate(self.support):
-            bad = rows[~((rows[:, i] >= low) & (rows[:, i] <= high)), i]
-            if len(bad):
-                raise InputError(
-                    "r", expected=f"a number between {low:g} and {high:g}", got=f"{bad[0]:g}",
-                    do="ask inside, or solve the family for a wider distribution",
-                )  # fmt: skip
+        rows, box = r.reshape(-1, self.dim), self.box
+        bad = ~((rows >= box[0]) & (rows <= box[1]))
+        if bad.any():
+            row, i = np.argwhere(bad)[0]
+            raise InputError(
+                "r", expected=f"a number between {box[0, i]:g} and {box[1, i]:g}",
+                got=f"{rows[row, i]:g}",
+                do="ask inside, or solve the family for a wider distribution",
+            )  # fmt: skip
         return rows
+
+
+def _gauss(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre on [0, 1]."""
+    x, w = np.polynomial.legendre.leggauss(n)
+    return (x + 1) / 2, w / 2
+
+
+def _double_exponential(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """``u = 1 / (1 + exp(-pi sinh s))`` with equal steps of s, on [0, 1]."""
+    s = np.linspace(-3.0, 3.0, n)
+    u = 1 / (1 + np.exp(-np.pi * np.sinh(s)))
+    w = u * (1 - u) * np.cosh(s)
+    return u, w / w.sum()

@@ -75,7 +75,7 @@ def minimise(
     taken = 0
     if steps:
         made = fit(
-            model, objective or _deterministic(loss), data if stream is None else stream,
+            model, objective or _Plain(loss), data if stream is None else stream,
             rule=rule or optax.adam(1e-2), steps=steps, key=key, **options,
         )  # fmt: skip
         model, history, taken = made.model, list(made.history), made.steps
@@ -92,11 +92,21 @@ def minimise(
     return Minimum(model, float(f), kind, gradient, curvature, taken + more, history)
 
 
-def _deterministic(loss: Callable) -> Callable:
-    def objective(model: PyTree, data: PyTree, key: Any) -> tuple[Any, Aux]:
-        return loss(model, data), Aux()
+def value_of(loss: Callable, model: PyTree, data: PyTree = None) -> float:
+    """The loss at a model, by the program that `minimise` uses too."""
+    numbers, rest = eqx.partition(model, eqx.is_inexact_array)
+    flat, _ = ravel_pytree(numbers)
+    return float(_only(_Flat(loss, numbers, rest), np.asarray(flat), data))
 
-    return objective
+
+@dataclass(frozen=True)
+class _Plain:
+    """A loss without randomness as an objective of `fit`; equal ones share compiled programs."""
+
+    loss: Callable
+
+    def __call__(self, model: PyTree, data: PyTree, key: Any) -> tuple[Any, Aux]:
+        return self.loss(model, data), Aux()
 
 
 class _Flat(eqx.Module):
@@ -145,21 +155,39 @@ def _newton(
             return x, float(f), "unbounded", taken
         close = tolerance * max(1e-3, abs(float(f)))
         eigen, basis, slope = _directions(g, h, close)
-        step, expected = _damped(eigen, slope, damping)
-        f_new = float(only(x + basis @ step, data))
-        while not f_new <= float(f) - 1e-4 * expected:
-            if expected <= close or damping > 1e8:
-                return x, float(f), "minimum" if expected <= close else "stalled", taken
-            damping = max(4 * damping, 1e-8)
+        saddle = eigen[0] < -_NEGATIVE * np.abs(eigen).max()
+        while True:
             step, expected = _damped(eigen, slope, damping)
-            f_new = float(only(x + basis @ step, data))
-        damping = 0.0 if damping < 1e-7 else damping / 8
-        x = x + basis @ step
+            new = x + basis @ step
+            f_new = float(only(new, data))
+            if f_new <= float(f) - 1e-4 * expected or expected <= close or damping > 1e8:
+                break
+            damping = max(4 * damping, 1e-8)
         if expected <= close:
-            return x, f_new, "minimum", taken + 1
-        fell = float(f) - f_new > 1e-6 * abs(f_new) or eigen[0] < -_NEGATIVE * eigen[-1]
+            way = _out(only, x, data, float(f), basis[:, 0]) if saddle else None
+            if way is None:
+                better = f_new <= f + close
+                return new if better else x, f_new if better else float(f), "minimum", taken
+            new, f_new = way
+        elif not f_new < f:
+            return x, float(f), "stalled", taken
+        damping = 0.0 if damping < 1e-7 else damping / 8
+        fell = float(f) - f_new > 1e-6 * abs(f_new) or saddle
+        x = new
         f, g, h = (np.asarray(v) for v in derivatives(x, data))
     return x, float(f), "unbounded" if fell else "stalled", most
+
+
+def _out(
+    only: Callable, x: np.ndarray, data: PyTree, f: float, downhill: np.ndarray
+) -> tuple[np.ndarray, float] | None:
+    """One step out of a saddle along its most negative curvature; the gradient shows no way."""
+    for length in (1.0, -1.0, 0.1, -0.1, 0.01, -0.01, 1e-3, -1e-3):
+        new = x + length * downhill
+        f_new = float(only(new, data))
+        if f_new < f:
+            return new, f_new
+    return None
 
 
 def _directions(

@@ -61,13 +61,7 @@ class BoundPath(eqx.Module):
 
     def through(self, guess: Callable[[Any], Any]) -> BoundPath:
         """The path of the same family nearest to a guess, by least squares; free ends follow it."""
-        if not isinstance(self.inner, Expansion):
-            raise InputError(
-                "guess", expected="a trial that is linear in its numbers",
-                got=type(self.inner).__name__, do="use Polynomial, Sine or RBF, or no guess",
-            )  # fmt: skip
-        t = np.linspace(*self.interval, 4 * len(self.inner.coefficients) + 1)
-        y = np.stack([np.asarray(guess(one), float).reshape(-1) for one in t])
+        t, y = _asked(self.inner, guess)
         given = np.array(self.given, float)
         open_ = np.isnan(given)
         ends = np.where(open_, y[[0, -1]], given)
@@ -85,6 +79,24 @@ class PenalisedPath(eqx.Module):
 
     def __call__(self, t: Any) -> Float[Array, " dim"]:
         return self.inner(t)
+
+    def through(self, guess: Callable[[Any], Any]) -> PenalisedPath:
+        """The nearest path of the trial to a guess, by least squares."""
+        t, y = _asked(self.inner, guess)
+        table = self.inner.basis.table(t, self.inner.interval)[0]
+        coefficients = np.linalg.lstsq(table, y, rcond=1e-13)[0]
+        return eqx.tree_at(lambda p: p.inner.coefficients, self, coefficients)
+
+
+def _asked(inner: Any, guess: Callable[[Any], Any]) -> tuple[np.ndarray, np.ndarray]:
+    """A guess at enough times to fit the trial to it."""
+    if not isinstance(inner, Expansion):
+        raise InputError(
+            "guess", expected="a trial that is linear in its numbers", got=type(inner).__name__,
+            do="use Polynomial, Sine or RBF, or no guess",
+        )  # fmt: skip
+    t = np.linspace(*inner.interval, 4 * len(inner.coefficients) + 1)
+    return t, np.stack([np.asarray(guess(one), float).reshape(-1) for one in t])
 
 
 def bound(trial: Trial, interval: Interval, ends: Float[np.ndarray, "2 dim"]) -> BoundPath:

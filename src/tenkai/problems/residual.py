@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from .variational import VariationalProblem
 
 POINTS = 201
-TRUSTED = 1e-3  # relative Euler-Lagrange residual of a path that is called converged
+TRUSTED = 1e-3  # share of the momentum that may be wrong on a path that is called converged
+ROUGH = 1e-2  # relative residual that is mentioned
 _HELD = 1e-2  # an end that a penalty holds worse than this share of the path's range is not held
 
 
@@ -44,39 +46,70 @@ def euler_lagrange(problem: VariationalProblem, y: tuple, t: Any, data: Problems
     return change, force, here, jnp.linalg.eigvalsh(inertia)[0]
 
 
+class _Judged(NamedTuple):
+    """On the grid of a record."""
+
+    y: Any
+    dy: Any
+    change: Any  # d/dt L_dy
+    force: Any  # L_y
+    momentum: Any  # L_dy
+    inertia: Any  # the smallest eigenvalue of L_dydy
+    action: Any
+    loss: Any
+
+
+def _times(problem: VariationalProblem) -> np.ndarray:
+    return np.linspace(*problem.interval, POINTS)
+
+
 @eqx.filter_jit
-def _judged(problem: Any, path: Any, data: Problems | None) -> tuple:
-    """Path, slopes and Euler-Lagrange terms on the grid of a record, and the action."""
-    t = np.linspace(problem.interval[0], problem.interval[1], POINTS)
-    y = along(path, t)
+def _judged(problem: Any, path: Any, data: Problems | None) -> _Judged:
+    y = along(path, t := _times(problem))
     terms = jax.vmap(lambda y, t: euler_lagrange(problem, y, t, data))(y, t)
-    return y[0], y[1], *terms, problem.action(path, data)
+    whole = (problem.action(path, data), problem.loss(path, data))
+    return _Judged._make((*y[:2], *terms, *whole))
 
 
 def solution(
     problem: VariationalProblem, found: Minimum, trial: Trial, data: Problems | None
 ) -> Solution:
     """The record of a minimum, with everything that tells whether to trust it."""
-    judged = _judged(problem, found.model, data)
-    y, dy, change, force, momentum, inertia, action = map(np.asarray, judged)
-    residual = change - force
-    size = max(np.abs(change).max(), np.abs(force).max(), 1e-300)
-    largest = max(np.abs(momentum).max(), 1e-300)
+    judged = _Judged._make(map(np.asarray, _judged(problem, found.model, data)))
+    t = _times(problem)
     free = np.isnan(problem.given)
-    natural = np.where(free, momentum[[0, -1]] / largest, np.nan)
-    errors = np.where(free, 0.0, y[[0, -1]] - np.nan_to_num(problem.given))
-    relative = float(np.abs(residual).max() / size) if np.isfinite(residual).all() else np.inf
-    parts = {
-        "relative_residual": relative, "natural": natural, "legendre": float(inertia.min()),
-        "boundary_errors": errors,
-    }  # fmt: skip
-    t = np.linspace(problem.interval[0], problem.interval[1], POINTS)
-    return Solution(
-        t, y, dy, float(action), residual=residual, curvature=found.curvature,
-        status=_status(problem, found, y, float(action), parts), trial=repr(trial),
+    ends = judged.momentum[[0, -1]] / _span(judged.momentum)
+    record = Solution(
+        t, judged.y, judged.dy, float(judged.action), float(judged.loss),
+        boundary_errors=np.where(free, 0.0, judged.y[[0, -1]] - np.nan_to_num(problem.given)),
+        residual=judged.change - judged.force, **sizes(*judged[2:6], t),
+        natural=np.where(free, ends, np.nan), legendre=float(judged.inertia.min()),
+        curvature=found.curvature, status=Status("", ""), trial=repr(trial),
         steps=found.steps, scalar=problem.scalar, history=found.history,
-        path=partial(_evaluated, found.model), **parts,
+        path=partial(_evaluated, found.model),
     )  # fmt: skip
+    return replace(record, status=_status(problem, found.kind, record))
+
+
+def _span(a: np.ndarray) -> float:
+    return max(float(np.abs(a).max()), 1e-300)
+
+
+def sizes(change: Any, force: Any, momentum: Any, inertia: Any, t: Any) -> dict[str, float]:
+    """How large the residual is beside its terms, and its integral beside the momentum.
+
+    A momentum that does not change (a straight line) has no terms: then its size over the length
+    of the interval stands for them. Slopes below 1e-9 are none.
+    """
+    residual = change - force
+    if not np.isfinite(residual).all():
+        return {"relative_residual": np.inf, "momentum_error": np.inf}
+    gathered = np.cumsum(np.diff(t)[:, None] * (residual[1:] + residual[:-1]) / 2, axis=0)
+    largest = max(_span(momentum), 1e-9 * _span(inertia))
+    terms = max(_span(change), _span(force), largest / (t[-1] - t[0]))
+    return {
+        "relative_residual": _span(residual) / terms, "momentum_error": _span(gathered) / largest
+    }  # fmt: skip
 
 
 def _evaluated(path: Any, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,51 +118,65 @@ def _evaluated(path: Any, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(y), np.asarray(dy)
 
 
-def _status(
-    problem: VariationalProblem, found: Minimum, y: np.ndarray, action: float, parts: dict
-) -> Status:
-    told = f"action {action:.8g}, relative Euler-Lagrange residual {parts['relative_residual']:.1g}"
-    notes = _notes(problem, y, parts)
-    if found.kind == "not finite" or not np.isfinite(action):
-        return Status(
-            "not finite", f"The action stopped being finite: {told}",
-            cause="the Lagrangian is NaN or infinite on the way down",
-            remedy="pass guess=, or a trial that stays where the Lagrangian is defined", ok=False,
-        )  # fmt: skip
-    if found.kind == "unbounded":
-        return Status(
-            "unbounded", f"The action keeps falling: {told}",
-            cause="there is no minimum (an interval beyond a conjugate point, a free end without "
-            "a cost) or the quadrature is too coarse for the trial",
-            remedy="shorten the interval, hold an end, or use GaussLegendre with more nodes",
-            ok=False, notes=notes,
-        )  # fmt: skip
-    if found.kind == "saddle" or parts["legendre"] < -1e-9:
-        return Status(
-            "saddle", f"The path is no minimum of the action: {told}",
-            cause="the second variation is negative in some direction",
-            remedy="use the path as a stationary one only, or shorten the interval", ok=False,
-            notes=notes,
-        )  # fmt: skip
-    natural = np.nan_to_num(np.abs(parts["natural"])).max()
-    if parts["relative_residual"] > TRUSTED or natural > TRUSTED:
-        return Status(
-            "not converged", f"The path does not solve the Euler-Lagrange equation: {told}",
-            cause="the trial cannot follow the solution, the rule has not finished, or the "
-            "solution has corners",
-            remedy="use more functions, finish > 0, or a finer quadrature", ok=False, notes=notes,
-        )  # fmt: skip
-    return Status("converged", f"Converged: {told}", notes=notes)
+_REASONS = {
+    "not finite": (
+        "The action stopped being finite",
+        "the Lagrangian is NaN or infinite on the way down",
+        "pass guess=, or a trial that stays where the Lagrangian is defined",
+    ),
+    "unbounded": (
+        "The action keeps falling",
+        "there is no minimum (an interval beyond a conjugate point, a free end without a cost) "
+        "or the quadrature is too coarse for the trial",
+        "shorten the interval, hold an end, or use GaussLegendre with more nodes",
+    ),
+    "saddle": (
+        "The path is no minimum of the action",
+        "the second variation is negative in some direction",
+        "use the path as a stationary one only, or shorten the interval",
+    ),
+    "not converged": (
+        "The path does not solve the Euler-Lagrange equation",
+        "the trial cannot follow the solution, the rule has not finished, or the quadrature is "
+        "too coarse",
+        "use more functions, finish > 0, or a finer quadrature",
+    ),
+}
 
 
-def _notes(problem: VariationalProblem, y: np.ndarray, parts: dict) -> tuple[str, ...]:
+def _status(problem: VariationalProblem, kind: str, record: Solution) -> Status:
+    told = f"action {record.action:.8g}, relative Euler-Lagrange residual "
+    told += f"{record.relative_residual:.1g}"
+    notes = _notes(problem, record)
+    natural = np.nan_to_num(np.abs(record.natural)).max()
+    if not np.isfinite(record.action):
+        kind = "not finite"
+    elif kind in ("minimum", "stalled"):
+        kind = "converged"
+        if record.legendre < -1e-9:
+            kind = "saddle"
+        elif not max(record.momentum_error, natural) < TRUSTED:
+            kind = "not converged"
+    if kind == "converged":
+        return Status(kind, f"Converged: {told}", notes=notes)
+    message, cause, remedy = _REASONS[kind]
+    return Status(kind, f"{message}: {told}", cause, remedy, ok=False, notes=notes)
+
+
+def _notes(problem: VariationalProblem, record: Solution) -> tuple[str, ...]:
     notes = []
-    miss, span = np.abs(parts["boundary_errors"]).max(), max(float(np.ptp(y)), 1e-300)
+    miss, span = np.abs(record.boundary_errors).max(), max(float(np.ptp(record.values)), 1e-300)
     if miss > _HELD * span:
         notes.append(f"the penalty holds the ends only within {miss:.2g}: raise penalty")
     if np.isnan(problem.given).any():
-        natural = np.nanmax(np.abs(parts["natural"]))
+        natural = np.nanmax(np.abs(record.natural))
         notes.append(
             f"free ends: momentum there {natural:.1g} of its largest (natural condition 0)"
+        )
+    if record.relative_residual > ROUGH and record.momentum_error < TRUSTED:
+        notes.append(
+            f"the residual is {record.relative_residual:.1g} of its terms somewhere (a corner, or "
+            f"functions that cannot follow the second derivative), but it averages out: the "
+            f"momentum is right within {record.momentum_error:.1g}"
         )
     return tuple(notes)

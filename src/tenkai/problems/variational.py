@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +11,31 @@ import numpy as np
 import optax
 
 from ..errors import InputError
-from ..models.trials import Expansion, Network, Polynomial, Trial
+from ..models.trials import Expansion, Polynomial, Trial
 from ..records import Family, Solution
-from .border import as_boundary, as_interval, check_lagrangian, check_start
+from .border import as_boundary, as_interval, check_kind, check_lagrangian, not_finite
 from .ensemble import Ensemble, Problems
 from .family import family
-from .minimise import minimise
+from .minimise import minimise, value_of
 from .paths import PenalisedPath, along, bound
 from .quadrature import GaussLegendre, Quadrature
 from .residual import solution
 
 _REFINED = (16, 32, 64)  # polynomials of the default trial
+_EXPECTED = 32  # nodes of an expectation over one number
+_STEPS = 2000  # of a rule, where none are asked for
 _HOPELESS = ("unbounded", "not finite")
 _SETTLED = 1e-9  # relative Euler-Lagrange residual at which refining ends
+
+
+class _How(NamedTuple):
+    """How `solve` was asked to go about it."""
+
+    rule: optax.GradientTransformation | None
+    steps: int | None
+    finish: int
+    sampled: bool
+    options: dict[str, Any]
 
 
 class VariationalProblem:
@@ -72,6 +84,7 @@ class VariationalProblem:
         self.interval = as_interval(interval)
         self.given, self.scalar = as_boundary(boundary, guess, self.interval)
         self.trial, self.quadrature, self.penalty = trial, quadrature or GaussLegendre(), penalty
+        check_kind(trial, self.quadrature, penalty)
         self.ensemble = None if r is None else Ensemble.of(r)
         check_lagrangian(lagrangian, self.given.shape[1], self.scalar, self.ensemble)
 
@@ -80,76 +93,74 @@ class VariationalProblem:
         *,
         rule: optax.GradientTransformation | None = None,
         steps: int | None = None,
-        finish: int = 200,
+        finish: int | None = None,
         sampled: bool = False,
         **options: Any,
     ) -> Solution:
         """Minimise: `steps` of the optax `rule`, then at most `finish` of Newton's method.
 
-        With ``finish=0`` the rule alone decides (the book's way). Of an ensemble this is the
-        solution of the **mean problem**, ``min E_r J(y; r)``: the expectation is a quadrature, or
-        with ``sampled=True`` one r is drawn per step of the rule (DU-RR-rand). It is not the mean
-        of the solutions; see `solve_family`. `options` go to `tenkai.fit` (checkpoint, log, ...).
-        """
-        with jax.enable_x64(True):
-            if self.trial is not None:
-                return self._solve(self.trial, rule, steps, finish, sampled, options)
-            return self._refined(rule, steps, finish, sampled, options)
+        The default is Newton's method alone, for a Network 2000 steps of Adam before L-BFGS; with
+        ``finish=0`` the rule alone decides (the book's way). Of an ensemble this is the solution
+        of the **mean problem**, ``min_y E_r J(y; r)``: the expectation is a quadrature, or with
+        ``sampled=True`` one r is drawn for every step of the rule (DU-RR-rand), without a finish
+        unless it is asked for. It is not the mean of the solutions: see `solve_family`.
 
-    def _refined(self, *how: Any) -> Solution:
+        `options` go to `tenkai.fit` (checkpoint, log, every, ...). Nothing numerical raises: see
+        `Solution.status`. Raises `InputError` where the Lagrangian is not finite at the start.
+        """
+        if sampled and self.ensemble is None:
+            raise InputError(
+                "sampled", expected="an ensemble of problems", got="one problem without r",
+                do="pass r=, a distribution, to VariationalProblem",
+            )  # fmt: skip
+        finish = (0 if sampled else 200) if finish is None else finish
+        how = _How(rule, steps, finish, sampled, options)
+        with jax.enable_x64(True):
+            if self.trial is None and rule is None and not sampled and not steps:
+                return self._refined(how)
+            return self._solve(self.trial or Polynomial(_REFINED[0]), how)
+
+    def _refined(self, how: _How) -> Solution:
         """More polynomials until the residual vanishes or no longer falls."""
-        best: Solution | None = None
-        for count in _REFINED:
-            found = self._solve(Polynomial(count), *how, start=best)
-            better = best is None or found.relative_residual < 0.5 * best.relative_residual
-            if not found.status.ok and best is not None and best.status.ok:
+        best = self._solve(Polynomial(_REFINED[0]), how)
+        for count in _REFINED[1:]:
+            if best.relative_residual < _SETTLED or best.status.kind in _HOPELESS:
                 break
-            best = found if better or best is None else best
-            if best.relative_residual < _SETTLED or found.status.kind in (
-                "unbounded",
-                "not finite",
-            ):
+            found = self._solve(Polynomial(count), how, best)
+            worse = found.momentum_error > best.momentum_error
+            if worse or (best.status.ok and not found.status.ok):
                 break
-        assert best is not None
+            best = found
         return best
 
-    def _solve(
-        self, trial: Trial, rule: Any, steps: int | None, finish: int, sampled: bool,
-        options: dict[str, Any], start: Solution | None = None,
-    ) -> Solution:  # fmt: skip
+    def _solve(self, trial: Trial, how: _How, start: Solution | None = None) -> Solution:
         path = self._path(trial, start)
-        data = None if self.ensemble is None else Problems(*self.ensemble.nodes(32))
-        stream = self._drawn() if sampled else None
-        if steps is None:
-            steps = 2000 if isinstance(trial, Network) or rule is not None else 0
+        linear = isinstance(path.inner, Expansion)
+        data = None if self.ensemble is None else self.ensemble.nodes(_EXPECTED)
+        stochastic = how.rule is not None or how.sampled or not linear
+        steps = (_STEPS if stochastic else 0) if how.steps is None else how.steps
+        if not np.isfinite(value_of(self.loss, path, data)):
+            not_finite()
         found = minimise(
-            self.loss, path, data, rule=rule, steps=steps, finish=finish, stream=stream,
-            key=jax.random.key(self.seed), hessian=isinstance(path.inner, Expansion),
-            **options,
+            self.loss, path, data, rule=how.rule, steps=steps, finish=how.finish,
+            stream=self._drawn() if how.sampled else None, key=jax.random.key(self.seed),
+            hessian=linear, **how.options,
         )  # fmt: skip
-        check_start(found)
         return solution(self, found, trial, data)
 
     def _path(self, trial: Trial, start: Solution | None = None) -> Any:
-        if self.penalty is not None:
-            return PenalisedPath(trial.begin(self.interval, self.given.shape[1]))
-        path = bound(trial, self.interval, self.given)
+        if self.penalty is None:
+            path = bound(trial, self.interval, self.given)
+        else:
+            path = PenalisedPath(trial.begin(self.interval, self.given.shape[1]))
         guess = self.guess if start is None else start
         return path if guess is None else path.through(guess)
 
     def _drawn(self) -> Callable[[int], Problems]:
         """One problem for every step."""
-        if self.ensemble is None:
-            raise InputError(
-                "sampled", expected="an ensemble of problems", got="one problem without r",
-                do="pass r=, a distribution, to VariationalProblem",
-            )  # fmt: skip
-        ensemble = self.ensemble
-
-        def at(step: int) -> Problems:
-            return Problems(ensemble.sample(1, [self.seed, step]), np.ones(1))
-
-        return at
+        assert self.ensemble is not None
+        ensemble, seed = self.ensemble, self.seed
+        return lambda step: Problems(ensemble.sample(1, [seed, step]), np.ones(1))
 
     def density(self, t: Any, y: Any, dy: Any, r: Any = None) -> Any:
         """The Lagrangian at one time of vectors y, dy (dim,) and r (dim_r,)."""

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 class Solution:
     """The path ``y(t)`` of a variational problem on a grid of times, and how good it is.
 
+    `loss` is what was minimised: the `action` and, where the ends are penalised, the penalties.
     `residual` is that of the Euler-Lagrange equation, ``d/dt L_dy - L_y``; `relative_residual` its
-    largest size over that of its two terms. `natural` is the momentum ``L_dy`` at both ends, which
-    vanishes at a free one (over its largest size; NaN where the end is given). `legendre` is the
-    smallest eigenvalue of ``L_dydy`` along the path, negative where it cannot be a minimum;
+    largest size over that of its two terms; `momentum_error` the largest size of its integral
+    over that of the momentum ``L_dy`` (du Bois-Reymond 1879), by which the status judges: it is
+    small too where a solution has corners, and where the trial follows y but not y''.
+
+    `natural` is the momentum at both ends, which vanishes at a free one (over its largest size;
+    NaN where the end is given). `legendre` is the smallest eigenvalue of ``L_dydy`` along the path
+    (Legendre 1786): where it is negative the path is no minimum.
     `curvature` the smallest eigenvalue of the second variation over the largest.
     """
 
@@ -30,9 +35,11 @@ class Solution:
     values: Float[np.ndarray, "n dim"]
     slopes: Float[np.ndarray, "n dim"]
     action: float
+    loss: float
     boundary_errors: Float[np.ndarray, "2 dim"]
     residual: Float[np.ndarray, "n dim"]
     relative_residual: float
+    momentum_error: float
     natural: Float[np.ndarray, "2 dim"]
     legendre: float
     curvature: float | None
@@ -96,6 +103,7 @@ class Family:
     draw: Callable[[int, Any], np.ndarray] = field(repr=False)
     check: Callable[[Any], np.ndarray] = field(repr=False)
     scalar: bool = False
+    scalar_r: bool = True
     mean_problem: Solution | None = field(default=None, repr=False)
 
     def __call__(self, t: Any, r: Any) -> np.ndarray:
@@ -106,7 +114,7 @@ class Family:
         """
         t, rows = np.asarray(t, float), self.check(r)
         out = self.evaluate(t.reshape(-1), rows)
-        one = np.ndim(r) == (0 if self.checked.shape[1] == 1 else 1)
+        one = np.ndim(r) == (0 if self.scalar_r else 1)
         lead = () if one else (len(rows),)
         tail = () if self.scalar else (out.shape[-1],)
         return out.reshape((*lead, *t.shape, *tail))
@@ -116,10 +124,10 @@ class Family:
     ) -> tuple[Float[np.ndarray, "count dim_r"], np.ndarray]:
         """Problems drawn from the ensemble and their solutions (count, times[, dim])."""
         r = self.draw(count, seed)
-        asked = r[:, 0] if r.shape[1] == 1 else r
+        asked = r[:, 0] if self.scalar_r else r
         return r, self(np.atleast_1d(np.asarray(t, float)), asked)
 
-    def mean(self, t: Any, *, count: int = 2000, seed: int = 0) -> np.ndarray:
+    def mean_of_solutions(self, t: Any, *, count: int = 2000, seed: int = 0) -> np.ndarray:
         """The mean of the solutions over the ensemble (not the solution of the mean problem)."""
         return self.sample(count, t, seed=seed)[1].mean(axis=0)
 
