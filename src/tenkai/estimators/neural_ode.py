@@ -17,6 +17,7 @@ from ..curriculum.members import Auto
 from ..curriculum.task import Plan
 from ..data import Trajectories
 from ..errors import InputError
+from ..models.mean_field import MeanField
 from ..records import Equilibria, Fit, Forecast, Path, Sensitivity
 from ..unfold import RK4, Tableau
 from . import arguments, border
@@ -292,6 +293,17 @@ class NeuralODE(Estimator):
         drive = border.drive(u, len(y), self.data_, ensemble)
         with self._arithmetic():
             return self.predictor_.derivative(y, np.broadcast_to(now, len(y)), drive)
+
+    def vector_field(self) -> MeanField:
+        """The learned field ``f(t, x, u) -> dx/dt`` of one state, for programs of your own in JAX.
+
+        The mean of the trusted members in raw units, as `derivative` gives it: it goes through
+        `jit`, `grad` and `vmap`, and `OptimalControl` takes the estimator itself. Hidden dimensions
+        belong to the state, in model units; covariates stay at their training mean. It computes in
+        float64 inside ``jax.enable_x64(True)``.
+        """
+        self._fitted()
+        return MeanField.of(self.predictor_.ensemble, self.data_.n_inputs)
 
     def equilibria(self, u: Any = None, *, box: Any = None) -> Equilibria:
         """Where the learned flow stands still, of what kind, and its limit cycles.

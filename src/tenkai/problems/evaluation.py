@@ -56,6 +56,7 @@ class Told(NamedTuple):
     tolerance: float
     loop: Loop | None
     residual: float  # over its size
+    finite: bool  # all states
     exact: bool  # whether the best of all controls has no residual here
     search: Status
 
@@ -63,7 +64,7 @@ class Told(NamedTuple):
 def judged(told: Told) -> Status:
     """One status out of everything that was measured, the gravest first."""
     notes = told.search.notes + _notes(told)
-    for status in (_not_finite, _unbounded, _infeasible, _unstable, _unfinished, _coarse):
+    for status in (_unbounded, _not_finite, _infeasible, _unstable, _unfinished, _coarse):
         found = status(told)
         if found is not None:
             kind, message, cause, remedy = found
@@ -85,14 +86,14 @@ Finding = tuple[str, str, str, str] | None
 
 
 def _not_finite(told: Told) -> Finding:
-    if np.isfinite(told.cost):
+    if np.isfinite(told.cost) and told.finite:
         return None
     loop = _abscissa(told)
     cause = "the states leave every bound before the horizon"
     if loop is not None and loop > 0:
         cause = f"an unstable closed loop, largest real part {loop:.3g}"
     return (
-        "not finite", f"The cost is {told.cost}", cause,
+        "not finite", f"The cost is {told.cost:.4g}, on states that are not finite", cause,
         "begin from a control that keeps the states finite, shorten the horizon, or bound it",
     )  # fmt: skip
 

@@ -14,6 +14,8 @@ import optax
 from jaxtyping import PyTree
 
 from ..fit import fit
+from ..models.policies import Bounded
+from ..models.trials import Expansion
 from ..objectives import Aux, Objective
 from ..records import Status
 from .constraints import Constraints, Multipliers, first, updated, violation
@@ -25,6 +27,9 @@ ROUNDS = 15  # of multipliers
 TIGHT = 1e-6  # a miss of a constraint, over the size of the states, that is none
 _FALLING = 0.02  # share of the cost by which the last third of a noisy search may still fall
 _RATE = 0.05
+_HUGE = 1e6  # beyond every scale
+_GAIN = 40  # numbers of a policy up to which its Hessian is cheap
+_NETWORK_TOLERANCE = 1e-9  # share of the cost below which a network's decrease ends the search
 
 Value = Callable[[Rollout, Any], Any]
 
@@ -125,16 +130,19 @@ def without_noise(
     progress: bool | None,
 ) -> Search:  # fmt: skip
     """Adam, then Newton; with constraints again for every round of multipliers."""
-    if steps is None:  # Newton's method alone where the numbers are few
-        steps = 0 if rule is None and _count(model) <= DENSE else STEPS
-    options: dict[str, Any] = {"every": max(1, steps // 20), "progress": progress}
+    few = _few(model)
+    if steps is None:  # Newton's method alone where the Hessian is cheap
+        steps = 0 if rule is None and few else STEPS
+    ending: dict[str, Any] = {"finish": finish, "hessian": few}
+    if not few:
+        ending["tolerance"] = _NETWORK_TOLERANCE
     multipliers, missed, best = None, 0.0, np.inf
     if misses is not None:
         multipliers = first(*misses(model, starts))
     found = minimise(
         loss, model, (starts, multipliers),
-        rule=rule or _adam(), steps=steps, finish=finish,
-        objective=objective, **options,
+        rule=rule or _adam(), steps=steps, objective=objective,
+        every=max(1, steps // 20), progress=progress, **ending,
     )  # fmt: skip
     history, taken = list(found.history), found.steps
     for _ in range(ROUNDS if misses is not None and finish else 0):
@@ -145,7 +153,7 @@ def without_noise(
             break
         multipliers = updated(multipliers, c, e, missed > 0.25 * best)
         best = min(best, missed)
-        found = minimise(loss, found.model, (starts, multipliers), finish=finish)
+        found = minimise(loss, found.model, (starts, multipliers), **ending)
         taken += found.steps
     if misses is not None:
         missed = violation(*misses(found.model, starts)[:2])
@@ -157,20 +165,31 @@ def _adam() -> optax.GradientTransformation:
     return optax.adam(_RATE)
 
 
-def _count(model: PyTree) -> int:
-    return sum(np.size(a) for a in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
+def _few(model: PyTree) -> bool:
+    """Whether the numbers are few enough for their Hessian: an expansion's, or those of a gain."""
+    inner = model.inner if isinstance(model, Bounded) else model
+    count = sum(np.size(a) for a in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
+    return count <= (DENSE if isinstance(inner, Expansion) else _GAIN)
+
+
+def _grown(found: Minimum) -> bool:
+    """Whether the cost, or what makes it fall, has left every scale."""
+    numbers = jax.tree.leaves(eqx.filter(found.model, eqx.is_inexact_array))
+    return found.value < -_HUGE or max(float(np.abs(a).max()) for a in numbers) > _HUGE
 
 
 def _status(found: Minimum, finish: int) -> Status:
     if found.kind == "minimum":
         curved = "" if found.curvature is None or found.curvature > -1e-9 else ", a saddle"
         return Status("converged", f"a minimum, gradient {found.gradient:.1e}{curved}")
-    if found.kind == "unbounded":
+    if found.kind == "unbounded" and _grown(found):
         return Status("unbounded", "the cost keeps falling", ok=False)
     if not finish:
         message = f"stopped after {found.steps} steps, gradient {found.gradient:.1e}"
         return Status("stopped", message, "the finish was left out", "solve with finish", ok=False)
     return Status(
-        "not converged", f"The search ended early ({found.kind}), gradient {found.gradient:.1e}",
-        "a flat or rough cost", "take more steps, or another kind of control", ok=False,
+        "not converged",
+        f"The search ended early, the cost still falling or flat; gradient {found.gradient:.1e}",
+        "a flat or rough cost, or too few steps", "take more steps, or another kind of control",
+        ok=False,
     )  # fmt: skip

@@ -108,6 +108,7 @@ def _told(
         tolerance=100 * TIGHT * max(1.0, float(np.nanmax(np.abs(made.paths.states)))),
         loop=loop,
         residual=residual,
+        finite=bool(np.isfinite(made.paths.states).all()),
         exact=not problem.noisy,
         search=found.status,
     )
