@@ -61,7 +61,7 @@ def run(task: Task = Task(), *, steps: int = 300) -> list[Row]:
         Row("max error (book's recipe)", 1.1e-3, off(book), note=f"ends off by {ends}"),
         Row("action (book's recipe)", None, book.action, note="the loss without its penalties"),
         Row("max error", None, off(ours), note="default solver"),
-        Row("action", float(f"{ACTION:.11f}"), ours.action, note="default solver; published: exact"),
+        Row("action", float(f"{ACTION:.11f}"), ours.action, note="default; published: exact"),
     ]  # fmt: skip
 
 
