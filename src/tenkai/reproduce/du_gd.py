@@ -272,12 +272,26 @@ class Bowl(eqx.Module):
 
 
 def waves(x: Any, y: Any) -> Any:
-    """Rastrigin's function less its constant; the cosine by its series, many times faster."""
-    square = (2 * jnp.pi * (x - jnp.round(x))) ** 2
-    cosine = jnp.ones_like(x)
-    for k in range(14, 0, -1):  # 14 terms: pi^30 / 30! is below rounding
-        cosine = 1 - square / ((2 * k - 1) * 2 * k) * cosine
-    return jnp.sum(x**2 - 10 * cosine)
+    """Rastrigin's function less its constant."""
+    return jnp.sum(x**2 - 10 * cosine(x))
+
+
+@jax.custom_jvp
+def cosine(x: Any) -> Any:
+    """``cos 2 pi x`` by its series: many times faster in double precision than the library's."""
+    turn = (2 * jnp.pi * (x - jnp.round(x))) ** 2
+    total = jnp.ones_like(x)
+    for k in range(28, 0, -2):  # pi^30 / 30! is below rounding
+        total = 1 - turn / (k * (k - 1)) * total
+    return total
+
+
+def sine(x: Any) -> Any:
+    """``sin 2 pi x``."""
+    return cosine(x - 0.25)
+
+
+cosine.defjvps(lambda dx, out, x: -2 * jnp.pi * sine(x) * dx)
 
 
 class Starts(eqx.Module):
