@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -130,22 +131,24 @@ class Codewords(eqx.Module):
     """A sampler of `codewords`."""
 
     generator: Int[np.ndarray, "k n"]
-    noise: Any
+    noise: Float[np.ndarray, " levels"]
 
     def __call__(self, key: Any) -> tuple[Any, Any]:
-        message, errors = jax.random.split(key)
+        message, errors, level = jax.random.split(key, 3)
         k, n = self.generator.shape
         bits = jax.random.bernoulli(message, shape=(k,)).astype(int) @ self.generator % 2
         x = 1.0 - 2.0 * bits
-        y = x + self.noise * jax.random.normal(errors, (n,), x.dtype)
-        return 2 * y / self.noise**2, x
+        noise = jax.random.choice(level, jnp.asarray(self.noise))
+        y = x + noise * jax.random.normal(errors, (n,), x.dtype)
+        return 2 * y / noise**2, x
 
 
-def codewords(generator: Any, noise: float) -> Codewords:
+def codewords(generator: Any, noise: float | Sequence[float]) -> Codewords:
     """A sampler of ``(llr, x)``: a random codeword as signs x (0 is +1), seen in Gaussian noise.
 
     ``y = x + N(0, noise^2)``, ``llr = 2 y / noise^2``. A generator matrix (k, n) of zeros gives the
-    zero word alone. The noise of a rate R = k/n at Eb/N0 is ``(2 R 10^(dB/10))^(-1/2)``.
+    zero word alone. The noise of a rate R = k/n at Eb/N0 is ``(2 R 10^(dB/10))^(-1/2)``; of several
+    levels one is drawn for every word, so that a decoder may learn for all of them.
 
     >>> import jax, tenkai as tk
     >>> H = tk.algorithms.bch(15, 7)
@@ -159,4 +162,5 @@ def codewords(generator: Any, noise: float) -> Codewords:
             "generator", expected="a matrix (k, n) of 0 and 1", got=f"shape {G.shape}",
             do="pass generator_matrix(H)",
         )  # fmt: skip
-    return Codewords(G.astype(int), within("noise", noise, 0))
+    levels = [within("noise", level, 0) for level in np.ravel(noise)]
+    return Codewords(G.astype(int), np.array(levels))

@@ -5,7 +5,8 @@ iterations on the parity-check matrix of the cyclic shifts (120 edges), binary s
 Gaussian noise of standard deviation .5; weights from 1, Adam (1e-2), 1000 steps on 100 random
 codewords, loss the sum of (tanh(llr) - x)^2. No error rates are published. Plain and trained
 decoders see the same words; at the training noise blocks are drawn until every decoder has 1000
-block errors. Intervals are Wilson's, 95 %.
+block errors. Intervals are Wilson's, 95 %. The third decoder learned by cross-entropy, in 2000 steps
+from words at Eb/N0 of 3 to 6 dB; the book's noise is at 5.9 dB.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ..report.palette import AHEAD, LEARNED, QUIET
 from . import Row, Task
 
 N, K, ITERATIONS, BATCH, STEPS, NOISE = 31, 16, 5, 100, 1000, 0.5
-BLOCK_ERRORS, CHUNK, SEED = 1000, 20_000, 10_000
+BLOCK_ERRORS, CHUNK, SEED = 1000, 20_000, 20_000
 ADAM = functools.cache(lambda: optax.adam(1e-2))
 
 
@@ -44,12 +45,17 @@ def book_loss(llr: Float[Any, " n"], x: Float[Any, " n"]) -> Any:
     return jnp.sum((jnp.tanh(llr) - x) ** 2)
 
 
-def learned(loss: Callable[[Any, Any], Any], steps: int = STEPS) -> Unfolded:
-    """The book's recipe with this loss."""
+def learned(loss: Callable[[Any, Any], Any], noise: Any, steps: int) -> Unfolded:
+    """The book's recipe with this loss on words of these noise levels."""
     H = bch(N, K)
-    words = codewords(generator_matrix(H), NOISE)
+    words = codewords(generator_matrix(H), noise)
     decoder = sum_product(H, ITERATIONS, precision="float32")
     return decoder.fit(words, steps=steps, batch=BATCH, loss=loss, rule=ADAM())
+
+
+def noise_at(decibel: Any) -> Any:
+    """The standard deviation at this Eb/N0."""
+    return (2 * K / N * 10 ** (decibel / 10)) ** -0.5
 
 
 class Count:
@@ -98,8 +104,8 @@ def run(
     """Bit and block error rates at the training noise; with pictures also at others."""
     decoders = {
         "plain sum-product": sum_product(bch(N, K), ITERATIONS, precision="float32"),
-        "trained": learned(book_loss, steps),
-        "trained by cross-entropy": learned(bit_cross_entropy, steps),
+        "trained": learned(book_loss, NOISE, steps),
+        "trained on 3-6 dB": learned(bit_cross_entropy, noise_at(np.arange(3, 6.1, 0.5)), 2 * steps),
     }
     counts = measure(decoders, NOISE, errors=errors, most=most)
     rows = []
@@ -134,8 +140,7 @@ def union(noise: float) -> float:
 def draw(decoders: dict[str, Unfolded], counts: dict[str, Count], errors: int, file: Path) -> None:
     """Error rates against Eb/N0, and the distribution of the weights in every iteration."""
     ratios = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-    noises = (2 * K / N * 10 ** (ratios / 10)) ** -0.5
-    sweep = [measure(decoders, noise, errors=errors, most=5) for noise in noises]
+        sweep = [measure(decoders, noise, errors=errors, most=5) for noise in noise_at(ratios)]
     trained_at = 10 * math.log10(N / (2 * K * NOISE**2))
     figure = new_figure(8, 3.8)
     left, right = figure.subplots(1, 2)
@@ -147,7 +152,7 @@ def draw(decoders: dict[str, Unfolded], counts: dict[str, Count], errors: int, f
         left.plot(x, block, "o-", ms=3, color=colour, label=f"{name}: blocks")
         left.plot(x, bit, "s--", ms=3, lw=1, color=colour, label="bits")
     fine = np.linspace(3, 6, 31)
-    bound = [union((2 * K / N * 10 ** (r / 10)) ** -0.5) for r in fine]
+    bound = [union(noise) for noise in noise_at(fine)]
     left.plot(fine, bound, color=QUIET, lw=0.8, ls=":", label="union bound, best decoder")
     left.set_yscale("log")
     left.set_ylim(1e-5, 1)
