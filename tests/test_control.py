@@ -346,7 +346,7 @@ def test_statuses_of_problems_without_an_answer() -> None:
         ({"control": OutputFeedback(np.ones((1, 2)), np.ones((2, 3)))}, r"shape \(2, 1\)"),
         ({"control": LinearGain(np.ones((1, 1))), "inputs": 2}, "one number of controls"),
         ({"control": Feedback(lambda t, x: jnp.ones(3))}, "one number from|shape"),
-        ({"control": PiecewiseConstant(7), "intervals": 20}, "pass 21"),
+        ({"control": PiecewiseConstant(7), "intervals": 20}, "Pass 21"),
         ({"intervals": 0}, "at least 1"),
         ({"paths": 0}, "at least 1"),
         ({"method": "rk4"}, "a tableau"),

@@ -179,7 +179,7 @@ def run(task: Task = Task(), *, seeds: int = 3, dims: tuple[int, ...] = (4, 12))
 def _picture(task: Task, theirs: ControlSolution, ours: ControlSolution) -> None:
     from ..report.axes import dress, new_figure
     from ..report.fonts import lettering
-    from ..report.palette import AHEAD, INK, LEARNED
+    from ..report.palette import AHEAD, GOOD, INK, LEARNED
 
     with lettering():
         figure = new_figure(7.2, 3.2)
@@ -187,7 +187,7 @@ def _picture(task: Task, theirs: ControlSolution, ours: ControlSolution) -> None
         left.plot(GRID, exact(GRID), color=INK, linewidth=3, alpha=0.3, label="exact u")
         left.plot(GRID, theirs.control(GRID)[:, 0], color=AHEAD, label="book's recipe")
         left.plot(GRID, ours.control(GRID)[:, 0], color=LEARNED, linestyle="--", label="default")
-        left.plot(ours.time, ours.states[:, 0], color=LEARNED, linewidth=1, label="x")
+        left.plot(ours.time, ours.states[:, 0], color=GOOD, label="x")
         dress(left, title="State and control", x="t")
         for solution, shade, name in ((theirs, AHEAD, "book's recipe"), (ours, LEARNED, "default")):
             off = np.abs(solution.control(GRID)[:, 0] - exact(GRID))

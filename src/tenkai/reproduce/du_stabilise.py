@@ -87,6 +87,7 @@ def _picture(task: Task, found: dict[str, ControlSolution]) -> None:
         poles = np.linalg.eigvals(A)
         right.plot(poles.real, poles.imag, "x", color=INK, label="without control")
         right.axvline(0.0, color=QUIET, linewidth=0.8)
+        left.set_ylim(bottom=1e-5)
         dress(left, title="Norm of the state", x="t")
         dress(right, title="Eigenvalues of A + BKC", x="real part", y="imaginary part")
         assert task.out is not None

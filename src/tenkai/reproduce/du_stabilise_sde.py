@@ -126,7 +126,7 @@ def _picture(task: Task, late: dict, levels: dict[str, float]) -> None:
             band(ax, t, mean - sd, mean + sd, shade)
             ax.axhline(levels[name], color=shade, linewidth=0.8, linestyle="--",
                        label=f"{name}, stationary {levels[name]:.3f}")  # fmt: skip
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0.0, 4.2)
         dress(ax, title="Norm of the state, mean ± standard deviation of paths", x="T", y="|x(T)|")
         assert task.out is not None
         ax.figure.savefig(task.out / "du-stabilise-sde.png", dpi=150)  # type: ignore[union-attr]
