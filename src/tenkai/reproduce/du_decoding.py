@@ -5,8 +5,8 @@ iterations on the parity-check matrix of the cyclic shifts (120 edges), binary s
 Gaussian noise of standard deviation .5; weights from 1, Adam (1e-2), 1000 steps on 100 random
 codewords, loss the sum of (tanh(llr) - x)^2. No error rates are published. Plain and trained
 decoders see the same words; at the training noise blocks are drawn until every decoder has 1000
-block errors. Intervals are Wilson's, 95 %. The third decoder learned by cross-entropy, in 2000 steps
-from words at Eb/N0 of 3 to 6 dB; the book's noise is at 5.9 dB.
+block errors. Intervals are Wilson's, 95 %. The third decoder learned by cross-entropy, in 2000
+steps from words at Eb/N0 of 3 to 6 dB; the book's noise is at 5.9 dB.
 """
 
 from __future__ import annotations
@@ -102,10 +102,11 @@ def run(
     task: Task = Task(), *, steps: int = STEPS, errors: int = BLOCK_ERRORS, most: int = 50
 ) -> list[Row]:
     """Bit and block error rates at the training noise; with pictures also at others."""
+    several = noise_at(np.arange(3, 6.1, 0.5))
     decoders = {
         "plain sum-product": sum_product(bch(N, K), ITERATIONS, precision="float32"),
         "trained": learned(book_loss, NOISE, steps),
-        "trained on 3-6 dB": learned(bit_cross_entropy, noise_at(np.arange(3, 6.1, 0.5)), 2 * steps),
+        "trained on 3-6 dB": learned(bit_cross_entropy, several, 2 * steps),
     }
     counts = measure(decoders, NOISE, errors=errors, most=most)
     rows = []
@@ -140,7 +141,7 @@ def union(noise: float) -> float:
 def draw(decoders: dict[str, Unfolded], counts: dict[str, Count], errors: int, file: Path) -> None:
     """Error rates against Eb/N0, and the distribution of the weights in every iteration."""
     ratios = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-        sweep = [measure(decoders, noise, errors=errors, most=5) for noise in noise_at(ratios)]
+    sweep = [measure(decoders, noise, errors=errors, most=5) for noise in noise_at(ratios)]
     trained_at = 10 * math.log10(N / (2 * K * NOISE**2))
     figure = new_figure(8, 3.8)
     left, right = figure.subplots(1, 2)
