@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .variational import VariationalProblem
 
 POINTS = 201
-TRUSTED = 1e-3  # share of the momentum that may be wrong on a path that is called converged
+TRUSTED = 5e-3  # share of the momentum that may be wrong on a path that is called converged
 ROUGH = 1e-2  # relative residual that is mentioned
 _HELD = 1e-2  # an end that a penalty holds worse than this share of the path's range is not held
 

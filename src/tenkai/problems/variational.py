@@ -144,7 +144,7 @@ class VariationalProblem:
         found = minimise(
             self.loss, path, data, rule=how.rule, steps=steps, finish=how.finish,
             stream=self._drawn() if how.sampled else None, key=jax.random.key(self.seed),
-            hessian=linear, **how.options,
+            hessian=linear, tolerance=1e-12 if linear else 1e-16, **how.options,
         )  # fmt: skip
         return solution(self, found, trial, data)
 
