@@ -24,9 +24,8 @@ from .scale import choose_scale
 from .scoring import MOST_UNKNOWNS, Scored, score_to_end, size
 from .start import Columns, Start, start
 from .training import Frame, Unknowns, Weighed, sde, train, unknowns
-from .transitions import Pairs, Transitions, arrivals, pack
+from .transitions import Pairs, Transitions, arrivals, pack, substeps
 
-_USUAL = 1.5  # usual gaps that one substep may span at first
 _NEGLIGIBLE = 0.3  # standard errors that more substeps may move an estimate by
 _MOST_DOUBLINGS = 5
 
@@ -69,8 +68,11 @@ class Learned:
     seconds: dict[str, float]
 
 
-def pairs_of(series: Sequence[Series], units: Units) -> Pairs:
-    """Transitions between successive whole rows; a row without observations makes a longer gap."""
+def pairs_of(series: Sequence[Series], units: Units, held: bool) -> Pairs:
+    """Transitions between successive whole rows; a row without observations makes a longer gap.
+
+    Inputs run straight from one row to the next, or are `held` at the first one's.
+    """
     parts = []
     for i, one in enumerate(series):
         seen = np.isfinite(one.x).all(1)
@@ -78,7 +80,7 @@ def pairs_of(series: Sequence[Series], units: Units) -> Pairs:
         u = None
         if units.inputs is not None:
             u = units.inputs.forward(drivers_of(one.u, one.static, len(one)))[seen]
-        ends = (None, None) if u is None else (u[:-1], u[1:])
+        ends = (None, None) if u is None else (u[:-1], u[:-1] if held else u[1:])
         parts.append(Pairs(t[:-1], np.diff(t), z[:-1], z[1:], *ends, np.full(len(t) - 1, i)))
     return Pairs(*(None if p[0] is None else np.concatenate(p) for p in zip(*parts, strict=True)))
 
@@ -100,7 +102,7 @@ def learn(data: Trajectories, design: Design) -> Learned:
     with threadpool_limits(1, user_api="blas"):
         positive, notes = choose_scale(data, design.positive, lambda p: _columns(data, p, design))
         units = units_of(data, positive)
-        pairs = pairs_of(data.series, units)
+        pairs = pairs_of(data.series, units, data.hold == "previous")
         frames = _frames(Columns.of(pairs, design.full, design.time_dependent), units, design)
     started = time.perf_counter()
     run = _Run(design, pairs, frames)
@@ -109,7 +111,7 @@ def learn(data: Trajectories, design: Design) -> Learned:
     logs = -0.5 * (errors**2).sum(-1) - logs - 0.5 * errors.shape[-1] * np.log(2 * np.pi)
     seconds = {"start": started - begun, "likelihood": time.perf_counter() - started}
     return Learned(
-        run.models(), pairs, errors.mean(0), logs.mean(0) + _jacobian(pairs, units),
+        run.models(), pairs, errors.mean(0), logs.mean(0) + jacobian(pairs, units),
         1 - (pairs.z1 - ends.mean(0)).var(0) / pairs.z1.var(0), run.substeps, tuple(run.fits),
         run.at, run.scored, (*notes, *run.notes), seconds,
     )  # fmt: skip
@@ -120,11 +122,11 @@ def _columns(
 ) -> tuple[Columns, np.ndarray]:
     """What a start reads on a scale, and the log Jacobian of that scale per transition."""
     units = units_of(data, positive)
-    pairs = pairs_of(data.series, units)
-    return Columns.of(pairs, design.full, design.time_dependent), _jacobian(pairs, units)
+    pairs = pairs_of(data.series, units, data.hold == "previous")
+    return Columns.of(pairs, design.full, design.time_dependent), jacobian(pairs, units)
 
 
-def _jacobian(pairs: Pairs, units: Units) -> np.ndarray:
+def jacobian(pairs: Pairs, units: Units) -> np.ndarray:
     """``log |dz/dx|`` (n,) at the ends of transitions."""
     state = units.state
     x = state.inverse(pairs.z1)
@@ -204,41 +206,41 @@ class _Run:
 
     def packed(self, finer: int = 1, room: int = 1) -> Transitions:
         """The transitions in rows, with `finer` times the substeps."""
-        counts = np.maximum(1, np.ceil(self.pairs.gap / _USUAL - 1e-6)).astype(int)
-        return cast(pack(self.pairs, finer * self.substeps * counts, room), self.design.dtype)
-
-    def walk(self, finer: int, room: int) -> tuple[np.ndarray, ...]:
-        """Standardised innovations (members, n, dim), log determinants (members, n), means."""
-        walk = _programs(self.design.time_dependent)[1]
-        return tuple(np.asarray(a) for a in walk(self.models(), self.packed(finer, room)))
+        counts = finer * self.substeps * substeps(self.pairs)
+        return cast(pack(self.pairs, counts, room), self.design.dtype)
 
     def _moved(self) -> float:
         """By how many standard errors twice the substeps would move an estimate, at most."""
-        self.walked = e, logs, _ = self.walk(1, 2)
-        finer, finer_logs, _ = self.walk(2, 1)
+        self.walked = e, logs, _ = walk(self.models(), self.packed(1, 2), self.design.dtype)
+        finer, finer_logs, _ = walk(self.models(), self.packed(2), self.design.dtype)
         shift = ((finer - e) ** 2).mean((0, 1)).max() + 2 * ((finer_logs - logs) ** 2).mean()
         return float(np.sqrt(shift * len(self.pairs.gap)))
 
     def models(self) -> SDE:
         """The members' fields in standardised units."""
         count = np.asarray(float(len(self.pairs.gap)), self.design.dtype)
-        made = _programs(self.design.time_dependent)[0](self.at, self.frames, count)
+        made = _fields(self.design.time_dependent)(self.at, self.frames, count)
         return jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, made)
 
 
-@functools.cache
-def _programs(timed: bool) -> tuple[Callable, Callable]:
-    """Compiled, of all members: fields out of what was learned; innovations out of fields."""
+def walk(model: SDE, data: Transitions, dtype: Any) -> tuple[np.ndarray, ...]:
+    """Standardised innovations (members, n, dim), log determinants (members, n), and means."""
+    return tuple(np.asarray(a, float) for a in _walk()(model, cast(data, dtype)))
 
+
+@functools.cache
+def _fields(timed: bool) -> Callable:
     def fields(at: Unknowns, frame: Frame, count: Any) -> SDE:
         return sde(at, frame, count, timed)
 
-    def walk(model: SDE, data: Transitions) -> tuple[Any, Any, Any]:
+    first = eqx.if_array(0)
+    return eqx.filter_jit(eqx.filter_vmap(fields, in_axes=(first, first, None)))
+
+
+@functools.cache
+def _walk() -> Callable:
+    def one(model: SDE, data: Transitions) -> tuple[Any, Any, Any]:
         reached = arrivals(model, data)
         return *jax.vmap(innovation)(reached, data.z1), reached.mean
 
-    first, shared = eqx.if_array(0), (eqx.if_array(0), None)
-    return (
-        eqx.filter_jit(eqx.filter_vmap(fields, in_axes=(first, first, None))),
-        eqx.filter_jit(eqx.filter_vmap(walk, in_axes=shared)),
-    )
+    return eqx.filter_jit(eqx.filter_vmap(one, in_axes=(eqx.if_array(0), None)))

@@ -120,14 +120,20 @@ def cholesky(matrix: Float[Array, "dim dim"]) -> Float[Array, "dim dim"]:
     return jnp.stack([jnp.stack(r + [zero] * (dim - len(r))) for r in rows])
 
 
+def forward_substitution(lower: Float[Array, "dim dim"], right: Array) -> Array:
+    """``L^-1 right`` of a right side (dim, ...)."""
+    if lower.shape[-1] > _UNROLLED:
+        flat = right.reshape(len(right), -1)
+        out = jax.scipy.linalg.solve_triangular(lower, flat, lower=True)
+        return out.reshape(right.shape)
+    rows: list[Array] = []
+    for i in range(len(right)):
+        known = sum((lower[i, k] * rows[k] for k in range(i)), start=jnp.zeros_like(right[i]))
+        rows.append((right[i] - known) / lower[i, i])
+    return jnp.stack(rows)
+
+
 def innovation(state: Moments, y: Float[Array, " dim"]) -> tuple[Float[Array, " dim"], Array]:
     """``e = L^-1 (y - m)`` with ``L L^T = P``, and ``log det L``."""
-    lower, miss = cholesky(state.covariance), y - state.mean
-    logs = jnp.sum(jnp.log(jnp.diag(lower)))
-    if len(miss) > _UNROLLED:
-        return jax.scipy.linalg.solve_triangular(lower, miss, lower=True), logs
-    out: list[Array] = []
-    for i in range(len(miss)):
-        known = sum((lower[i, k] * out[k] for k in range(i)), start=jnp.zeros_like(miss[i]))
-        out.append((miss[i] - known) / lower[i, i])
-    return jnp.stack(out), logs
+    lower = cholesky(state.covariance)
+    return forward_substitution(lower, y - state.mean), jnp.sum(jnp.log(jnp.diag(lower)))

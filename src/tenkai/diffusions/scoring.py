@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..curriculum.least_squares import Normal, levenberg_marquardt
 from ..models.equation import Relative
-from .moments import Moments, cholesky
+from .moments import Moments, cholesky, forward_substitution
 from .training import Unknowns, Weighed, penalty, sde
 from .transitions import arrivals
 
@@ -93,7 +93,7 @@ def _information(state: Moments, slope: Moments, y: Array) -> tuple[Array, Array
     ``I = dm' P^-1 dm + 1/2 tr(P^-1 dP P^-1 dP)``, in coordinates in which P is the identity.
     """
     lower, dim = cholesky(state.covariance), len(y)
-    inverse = jax.scipy.linalg.solve_triangular(lower, jnp.eye(dim, dtype=y.dtype), lower=True)
+    inverse = forward_substitution(lower, jnp.eye(dim, dtype=y.dtype))
     e = inverse @ (y - state.mean)
     cost = 0.5 * jnp.sum(e**2) + jnp.sum(jnp.log(jnp.diag(lower))) + 0.5 * dim * jnp.log(2 * jnp.pi)
     first = inverse @ slope.mean

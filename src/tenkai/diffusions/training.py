@@ -21,7 +21,7 @@ from ..records import Fit
 from .start import Head
 from .transitions import Transitions, log_density
 
-_ADAM_STEPS = 150
+_ADAM_STEPS = 60
 _NEWTON_STEPS = 12
 
 
@@ -123,7 +123,7 @@ def _adam() -> optax.GradientTransformation:
 
 def train(
     start: Unknowns, frames: PyTree, data: Transitions, members: int, timed: bool,
-    tableau: Tableau, **options: Any,
+    **options: Any,
 ) -> Fit:  # fmt: skip
     """Maximise the likelihood by `fit`, all members side by side on the same transitions.
 

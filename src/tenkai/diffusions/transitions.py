@@ -14,6 +14,8 @@ from jaxtyping import Array, Float
 from ..unfold import Interval, Store, unfold
 from .moments import Moments, begin, innovation, moment_step
 
+_USUAL = 1.5  # usual gaps that one substep may span
+
 
 class Pairs(NamedTuple):
     """Transitions in standardised units, rows in order of time within each series.
@@ -43,6 +45,11 @@ class Transitions(NamedTuple):
     reached: Any
     z0: Any
     z1: Any
+
+
+def substeps(pairs: Pairs) -> np.ndarray:
+    """Substeps (n,) of every transition: one over a usual gap, more over longer ones."""
+    return np.maximum(1, np.ceil(pairs.gap / _USUAL - 1e-6)).astype(int)
 
 
 def pack(pairs: Pairs, counts: np.ndarray, room: int = 1, width: int = 1024) -> Transitions:

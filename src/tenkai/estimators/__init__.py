@@ -2,4 +2,5 @@
 
 from .base import Estimator as Estimator
 from .neural_ode import NeuralODE as NeuralODE
+from .neural_sde import NeuralSDE as NeuralSDE
 from .saving import load as load

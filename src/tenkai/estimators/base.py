@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import InputError
 
 
 class Estimator:
-    """`__init__` stores its keyword arguments untouched; learned things end in an underscore."""
+    """`__init__` stores its keyword arguments untouched; learned things end in an underscore.
+
+    `_kept` names the attribute of an argument that shares its name with a method.
+    """
+
+    _kept: ClassVar[dict[str, str]] = {}
 
     @classmethod
     def _names(cls) -> list[str]:
@@ -17,7 +22,7 @@ class Estimator:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments by name."""
-        return {name: getattr(self, name) for name in self._names()}
+        return {name: getattr(self, self._kept.get(name, name)) for name in self._names()}
 
     def set_params(self, **params: Any) -> Any:
         """Change constructor arguments; `InputError` for an unknown name."""
@@ -27,7 +32,7 @@ class Estimator:
                     f"parameter {name!r}", expected=", ".join(self._names()), got=name,
                     do="use one of these names",
                 )  # fmt: skip
-            setattr(self, name, value)
+            setattr(self, self._kept.get(name, name), value)
         return self
 
     def __repr__(self) -> str:

@@ -14,6 +14,8 @@ from .core import HeldOut as HeldOut
 from .core import Path as Path
 from .core import Status as Status
 from .core import Work as Work
+from .diffusion import Paths as Paths
+from .diffusion import Stationary as Stationary
 from .equilibria import Cycle as Cycle
 from .equilibria import Equilibria as Equilibria
 from .equilibria import Equilibrium as Equilibrium
