@@ -1,0 +1,86 @@
+"""DU-RR-basis: where may the sequence of basis functions be cut off?
+
+The problem of DU-RR, ``min int_0^1 (y'^2 - y^2 - t y) dt`` with ``y(0) = y(1) = 0``, solved with
+m = 1, 2, 4, ... functions of four kinds, the ends built in, by Gauss-Legendre and Newton's method:
+what is left is the truncation. Ritz: the least action over m functions falls to the true one as m
+grows, if finite sums of them come close to every path together with its slope. How fast depends on
+the functions, and how far on the rounding of their normal equations.
+
+Wadayama, Model-based deep learning and deep unfolding (in Japanese), 2023, section 6.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..problems import RBF, Polynomial, Sine, VariationalProblem
+from ..records import Solution
+from . import Row, Task
+from .du_rr import ACTION, lagrangian, off
+
+BASES: dict[str, tuple[Callable[[int], Any], tuple[int, ...]]] = {
+    "polynomials": (Polynomial, (1, 2, 3, 4, 6, 8, 12, 16)),
+    "sines": (Sine, (1, 2, 4, 8, 16, 32, 64)),
+    "Gaussians, width ~ spacing": (RBF, (2, 4, 8, 16, 32, 64)),
+    "Gaussians of the book": (lambda m: RBF(m, -0.5, 1.95, 20.0), (2, 4, 8, 16, 32, 50)),
+}
+PUBLISHED = {("Gaussians of the book", 50): 1.1e-3}  # with its penalties, its sum and Adam
+
+
+def run(task: Task = Task(), *, most: int = 64) -> list[Row]:
+    """The error of every basis with at most `most` functions."""
+    rows, found = [], {}
+    for name, (basis, counts) in BASES.items():
+        found[name] = {m: solved(basis(m)) for m in counts if m <= most}
+        for m, solution in found[name].items():
+            published, left = PUBLISHED.get((name, m)), solution.action - ACTION
+            note = f"action above the least {left:.1g}"
+            if published is not None:
+                note += "; published: penalties, right-endpoint sum, Adam"
+            rows.append(Row(f"max error, {name}, m = {m}", published, off(solution), note=note))
+    order = sine_order({m: off(solution) for m, solution in found["sines"].items()})
+    rows.append(Row("order of the sines", 3.0, order, note="the last doubling of m; 3 is theory"))
+    if task.out is not None:
+        draw(found, task.out / "du-rr-basis.png")
+    return rows
+
+
+def solved(trial: Any) -> Solution:
+    """The least action over the functions of a trial."""
+    return VariationalProblem(lagrangian, (0, 1), (0, 0), trial).solve()
+
+
+def sine_order(errors: dict[int, float]) -> float:
+    """How many powers of 1/m the last doubling gains."""
+    (a, before), (b, after) = list(errors.items())[-2:]
+    return float(np.log(before / after) / np.log(b / a))
+
+
+def draw(found: dict[str, dict[int, Solution]], file: Path) -> None:
+    """Error, and the share of the smallest eigenvalue in the second variation, against m."""
+    from ..report.axes import dress, new_figure
+    from ..report.fonts import lettering
+    from ..report.palette import QUIET, colour
+
+    with lettering():
+        figure = new_figure(9.5, 3.8)
+        left, right = figure.subplots(1, 2)
+        for i, (name, solutions) in enumerate(found.items()):
+            counts = list(solutions)
+            errors = [max(off(s), 1e-17) for s in solutions.values()]
+            shares = [max(abs(s.curvature or 0.0), 1e-19) for s in solutions.values()]
+            left.loglog(counts, errors, "o-", color=colour(i), ms=4, label=name)
+            right.loglog(counts, shares, "o-", color=colour(i), ms=4, label=name)
+        right.axhline(np.finfo(float).eps, color=QUIET, lw=0.8, ls="--")
+        right.annotate("rounding", (1, np.finfo(float).eps), (0, 3), color=QUIET,
+                       textcoords="offset points", fontsize="small")  # fmt: skip
+        for ax in (left, right):
+            ax.set_xticks([1, 2, 4, 8, 16, 32, 64], labels=["1", "2", "4", "8", "16", "32", "64"])
+            ax.minorticks_off()
+        dress(left, title="Error of the path", x="functions m", y="max |y − exact|")
+        dress(right, title="Smallest over largest curvature", x="functions m", legend=False)
+        figure.savefig(file, dpi=150)
