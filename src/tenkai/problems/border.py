@@ -110,6 +110,16 @@ def check_kind(trial: Any, quadrature: Any, penalty: Any) -> None:
         )  # fmt: skip
 
 
+def check_steps(steps: Any, finish: Any) -> None:
+    """`InputError` unless both are None or whole numbers, not negative."""
+    for name, value in (("steps", steps), ("finish", finish)):
+        if value is not None and (not isinstance(value, int | np.integer) or value < 0):
+            raise InputError(
+                name, expected="a number of steps, or None", got=repr(value),
+                do=f"pass {name}=200, or leave it away",
+            )  # fmt: skip
+
+
 def not_finite() -> NoReturn:
     """Of a Lagrangian that is NaN or infinite where the search begins."""
     raise InputError(

@@ -18,6 +18,7 @@ from ..models.trials import Expansion, Trial
 from ..records import Family, Status
 from .border import not_finite
 from .ensemble import Problems
+from .functional import Functional
 from .minimise import Minimum, minimise, value_of
 from .paths import BoundPath, along, bound
 from .residual import TRUSTED, euler_lagrange, sizes
@@ -103,7 +104,11 @@ def family(problem: VariationalProblem, trial: Trial, degree: int | None) -> Fam
 def _learned(problem: VariationalProblem, path: BoundPath, powers: Powers) -> Minimum:
     assert problem.ensemble is not None
     nodes = problem.ensemble.box_nodes(2 * powers.degree + 4)
-    loss, data, model = _Expected(problem), (nodes, powers(nodes.r)), _first(path, powers)
+    loss, data, model = (
+        _Expected(problem.functional),
+        (nodes, powers(nodes.r)),
+        _first(path, powers),
+    )
     if not np.isfinite(value_of(loss, model, data)):
         not_finite()
     return minimise(loss, model, data, hessian=True)
@@ -122,13 +127,13 @@ def _first(path: BoundPath, powers: Powers) -> Amortised:
 class _Expected:
     """``E_r J(y(.; r); r)``; equal ones share compiled programs."""
 
-    problem: VariationalProblem
+    functional: Functional
 
     def __call__(self, model: Amortised, data: tuple[Problems, Any]) -> Any:
         problems, h = data
 
         def one(h: Any, r: Any) -> Any:
-            return self.problem.action(model.at(h), _alone(r))
+            return self.functional.action(model.at(h), _alone(r))
 
         return jnp.sum(problems.q * jax.vmap(one)(h, problems.r))
 
@@ -153,17 +158,17 @@ class _Verdict(NamedTuple):
         )  # fmt: skip
 
 
-def _times(problem: VariationalProblem) -> np.ndarray:
+def _times(problem: Functional | VariationalProblem) -> np.ndarray:
     return np.linspace(*problem.interval, 51)
 
 
 @eqx.filter_jit
-def _terms(problem: Any, model: Amortised, h: Any, r: Any) -> Any:
-    t = _times(problem)
+def _terms(functional: Functional, model: Amortised, h: Any, r: Any) -> Any:
+    t = _times(functional)
 
     def one(h: Any, r: Any) -> Any:
         y = along(model.at(h), t)
-        return jax.vmap(lambda y, t: euler_lagrange(problem, y, t, _alone(r)))(y, jnp.asarray(t))
+        return jax.vmap(lambda y, t: euler_lagrange(functional, y, t, _alone(r)))(y, jnp.asarray(t))
 
     return jax.vmap(one)(h, r)
 
@@ -173,7 +178,9 @@ def _judged(
 ) -> _Verdict:
     """The Euler-Lagrange equation at problems that were drawn, not trained on."""
     t = _times(problem)
-    terms = [np.asarray(a) for a in _terms(problem, found.model, powers(checked), checked)]
+    terms = [
+        np.asarray(a) for a in _terms(problem.functional, found.model, powers(checked), checked)
+    ]
     every = [sizes(*(a[i] for a in terms), t) for i in range(len(checked))]
     residual = np.array([size["relative_residual"] for size in every])
     worst = max(size["momentum_error"] for size in every)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -83,9 +82,13 @@ def minimise(
     flat, unravel = ravel_pytree(numbers)
     value = _Flat(loss, numbers, rest)
     dense = flat.size <= DENSE if hessian is None else hessian
-    run = _newton if dense else _limited
-    x, f, kind, more = run(value, np.asarray(flat), data, finish, tolerance, floor)
-    gradient, curvature = _judge(value, x, data, dense)
+    if dense:
+        at = _Evaluated(value, data)
+        x, f, kind, more = _newton(at, np.asarray(flat), finish, tolerance, floor)
+        gradient, curvature = _judge(*at(x)[1:])
+    else:
+        x, f, kind, more = _limited(value, np.asarray(flat), data, finish, tolerance, floor)
+        gradient, curvature = float(jnp.abs(_slope(value, x, data)[1]).max()), None
     if kind == "minimum" and curvature is not None and curvature < -_NEGATIVE:
         kind = "saddle"
     model = eqx.combine(unravel(jnp.asarray(x)), rest)
@@ -137,54 +140,71 @@ def _derivatives(value: _Flat, x: Any, data: PyTree) -> tuple[Any, Any, Any]:
     return f, g, (h + h.T) / 2
 
 
+class _Evaluated:
+    """A loss and its derivatives; the last ones are kept."""
+
+    def __init__(self, value: _Flat, data: PyTree):
+        self.value, self.data = value, data
+        self._x: np.ndarray | None = None
+
+    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        if x is not self._x:
+            f, g, h = _derivatives(self.value, x, self.data)
+            self._x, self._kept = x, (float(f), np.asarray(g), np.asarray(h))
+        return self._kept
+
+    def only(self, x: np.ndarray) -> float:
+        """The loss alone, a program of its own: compiled where a step is first rejected."""
+        return float(_only(self.value, x, self.data))
+
+
 def _newton(
-    value: _Flat, x: np.ndarray, data: PyTree, most: int, tolerance: float, floor: float
+    at: _Evaluated, x: np.ndarray, most: int, tolerance: float, floor: float
 ) -> tuple[np.ndarray, float, str, int]:
     """Newton's method, damped (Levenberg 1944) until the value falls.
 
     In the eigenbasis of the Hessian a step is ``-g_i / (|l_i| + damping)``: downhill also where
     the curvature is negative. Flat directions have a small curvature lent to them.
     """
-    derivatives, only = partial(_derivatives, value), partial(_only, value)
     damping, fell = 0.0, False
-    f, g, h = (np.asarray(v) for v in derivatives(x, data))
+    f, g, h = at(x)
     for taken in range(most):
         if not all(np.isfinite(v).all() for v in (f, g, h)):
-            return x, float(f), "not finite", taken
+            return x, f, "not finite", taken
         if f < floor:
-            return x, float(f), "unbounded", taken
-        close = tolerance * max(1e-3, abs(float(f)))
+            return x, f, "unbounded", taken
+        close = tolerance * max(1e-3, abs(f))
         eigen, basis, slope = _directions(g, h, close)
         saddle = eigen[0] < -_NEGATIVE * np.abs(eigen).max()
         while True:
             step, expected = _damped(eigen, slope, damping)
             new = x + basis @ step
-            f_new = float(only(new, data))
-            if f_new <= float(f) - 1e-4 * expected or expected <= close or damping > 1e8:
+            f_new = at.only(new) if damping else at(new)[0]  # undamped steps are mostly taken
+            if f_new <= f - 1e-4 * expected or expected <= close or damping > 1e8:
                 break
             damping = max(4 * damping, 1e-8)
         if expected <= close:
-            way = _out(only, x, data, float(f), basis[:, 0]) if saddle else None
+            way = _out(at.only, x, f, basis[:, 0]) if saddle else None
             if way is None:
                 better = f_new <= f + close
-                return new if better else x, f_new if better else float(f), "minimum", taken
+                return new if better else x, f_new if better else f, "minimum", taken
             new, f_new = way
         elif not f_new < f:
-            return x, float(f), "stalled", taken
+            return x, f, "stalled", taken
         damping = 0.0 if damping < 1e-7 else damping / 8
-        fell = float(f) - f_new > 1e-6 * abs(f_new) or saddle
+        fell = f - f_new > 1e-6 * abs(f_new) or saddle
         x = new
-        f, g, h = (np.asarray(v) for v in derivatives(x, data))
-    return x, float(f), "unbounded" if fell else "stalled", most
+        f, g, h = at(x)
+    return x, f, "unbounded" if fell else "stalled", most
 
 
 def _out(
-    only: Callable, x: np.ndarray, data: PyTree, f: float, downhill: np.ndarray
+    only: Callable[[np.ndarray], float], x: np.ndarray, f: float, downhill: np.ndarray
 ) -> tuple[np.ndarray, float] | None:
     """One step out of a saddle along its most negative curvature; the gradient shows no way."""
     for length in (1.0, -1.0, 0.1, -0.1, 0.01, -0.01, 1e-3, -1e-3):
         new = x + length * downhill
-        f_new = float(only(new, data))
+        f_new = only(new)
         if f_new < f:
             return new, f_new
     return None
@@ -235,11 +255,8 @@ def _limited(
     return found.x, float(found.fun), "minimum" if found.success else "stalled", found.nit
 
 
-def _judge(value: _Flat, x: np.ndarray, data: PyTree, dense: bool) -> tuple[float, float | None]:
+def _judge(g: np.ndarray, h: np.ndarray) -> tuple[float, float | None]:
     """The largest entry of the gradient, and the smallest eigenvalue over the largest."""
-    if not dense:
-        return float(jnp.abs(_slope(value, x, data)[1]).max()), None
-    _, g, h = (np.asarray(v) for v in _derivatives(value, x, data))
     if not np.isfinite(h).all():
         return float(np.abs(g).max()), None
     eigen = np.linalg.eigvalsh(h)

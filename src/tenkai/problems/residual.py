@@ -14,6 +14,7 @@ import numpy as np
 from ..models.trials import Trial
 from ..records import Solution, Status
 from .ensemble import Problems
+from .functional import Functional
 from .minimise import Minimum
 from .paths import along
 
@@ -26,7 +27,7 @@ ROUGH = 1e-2  # relative residual that is mentioned
 _HELD = 1e-2  # an end that a penalty holds worse than this share of the path's range is not held
 
 
-def euler_lagrange(problem: VariationalProblem, y: tuple, t: Any, data: Problems | None) -> tuple:
+def euler_lagrange(functional: Functional, y: tuple, t: Any, data: Problems | None) -> tuple:
     """``d/dt L_dy``, ``L_y``, ``L_dy`` and the smallest eigenvalue of ``L_dydy`` at one time.
 
     `y` are the path and its first two derivatives there, each (dim,). Of an ensemble these are the
@@ -35,8 +36,8 @@ def euler_lagrange(problem: VariationalProblem, y: tuple, t: Any, data: Problems
 
     def mean(t: Any, y: Any, dy: Any) -> Any:
         if data is None:
-            return problem.density(t, y, dy)
-        return jnp.sum(data.q * jax.vmap(lambda r: problem.density(t, y, dy, r))(data.r))
+            return functional.density(t, y, dy)
+        return jnp.sum(data.q * jax.vmap(lambda r: functional.density(t, y, dy, r))(data.r))
 
     y, dy, ddy = y
     momentum = jax.grad(mean, argnums=2)
@@ -59,15 +60,15 @@ class _Judged(NamedTuple):
     loss: Any
 
 
-def _times(problem: VariationalProblem) -> np.ndarray:
+def _times(problem: Functional | VariationalProblem) -> np.ndarray:
     return np.linspace(*problem.interval, POINTS)
 
 
 @eqx.filter_jit
-def _judged(problem: Any, path: Any, data: Problems | None) -> _Judged:
-    y = along(path, t := _times(problem))
-    terms = jax.vmap(lambda y, t: euler_lagrange(problem, y, t, data))(y, t)
-    whole = (problem.action(path, data), problem.loss(path, data))
+def _judged(functional: Functional, path: Any, data: Problems | None) -> _Judged:
+    y = along(path, t := _times(functional))
+    terms = jax.vmap(lambda y, t: euler_lagrange(functional, y, t, data))(y, t)
+    whole = (functional.action(path, data), functional(path, data))
     return _Judged._make((*y[:2], *terms, *whole))
 
 
@@ -75,7 +76,7 @@ def solution(
     problem: VariationalProblem, found: Minimum, trial: Trial, data: Problems | None
 ) -> Solution:
     """The record of a minimum, with everything that tells whether to trust it."""
-    judged = _Judged._make(map(np.asarray, _judged(problem, found.model, data)))
+    judged = _Judged._make(map(np.asarray, _judged(problem.functional, found.model, data)))
     t = _times(problem)
     free = np.isnan(problem.given)
     ends = judged.momentum[[0, -1]] / _span(judged.momentum)

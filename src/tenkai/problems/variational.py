@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from ..errors import InputError
 from ..models.trials import Expansion, Polynomial, Trial
 from ..records import Family, Solution
-from .border import as_boundary, as_interval, check_kind, check_lagrangian, not_finite
+from .border import as_boundary, as_interval, check_kind, check_lagrangian, check_steps, not_finite
 from .ensemble import Ensemble, Problems
 from .family import family
+from .functional import Functional
 from .minimise import minimise, value_of
-from .paths import PenalisedPath, along, bound
+from .paths import PenalisedPath, bound
 from .quadrature import GaussLegendre, Quadrature
 from .residual import solution
 
 _REFINED = (16, 32, 64)  # polynomials of the default trial
 _EXPECTED = 32  # nodes of an expectation over one number
 _STEPS = 2000  # of a rule, where none are asked for
+_RATE = 0.03  # at which Adam begins, where no rule is passed
 _HOPELESS = ("unbounded", "not finite")
 _SETTLED = 1e-9  # relative Euler-Lagrange residual at which refining ends
 
@@ -36,6 +38,12 @@ class _How(NamedTuple):
     finish: int
     sampled: bool
     options: dict[str, Any]
+
+
+@cache
+def _decaying(steps: int) -> optax.GradientTransformation:
+    """Adam whose rate falls to zero, so that the noise of drawn problems averages out."""
+    return optax.adam(optax.cosine_decay_schedule(_RATE, steps))
 
 
 class VariationalProblem:
@@ -88,6 +96,16 @@ class VariationalProblem:
         self.ensemble = None if r is None else Ensemble.of(r)
         check_lagrangian(lagrangian, self.given.shape[1], self.scalar, self.ensemble)
 
+    @property
+    def functional(self) -> Functional:
+        """What is minimised; equal ones share compiled programs."""
+        given = tuple(tuple(None if np.isnan(v) else float(v) for v in end) for end in self.given)
+        scalar_r = None if self.ensemble is None else self.ensemble.scalar
+        return Functional(
+            self.lagrangian, self.interval, given, self.scalar, scalar_r, self.quadrature,
+            self.penalty,
+        )  # fmt: skip
+
     def solve(
         self,
         *,
@@ -113,6 +131,7 @@ class VariationalProblem:
                 "sampled", expected="an ensemble of problems", got="one problem without r",
                 do="pass r=, a distribution, to VariationalProblem",
             )  # fmt: skip
+        check_steps(steps, finish)
         finish = (0 if sampled else 200) if finish is None else finish
         how = _How(rule, steps, finish, sampled, options)
         with jax.enable_x64(True):
@@ -134,18 +153,23 @@ class VariationalProblem:
         return best
 
     def _solve(self, trial: Trial, how: _How, start: Solution | None = None) -> Solution:
-        path = self._path(trial, start)
+        path, functional = self._path(trial, start), self.functional
         linear = isinstance(path.inner, Expansion)
         data = None if self.ensemble is None else self.ensemble.nodes(_EXPECTED)
         stochastic = how.rule is not None or how.sampled or not linear
         steps = (_STEPS if stochastic else 0) if how.steps is None else how.steps
-        if not np.isfinite(value_of(self.loss, path, data)):
-            not_finite()
+        fitting: dict[str, Any] = {}
+        if steps:
+            if not np.isfinite(value_of(functional, path, data)):
+                not_finite()
+            fitting = {"rule": how.rule or _decaying(steps), "key": jax.random.key(self.seed),
+                       "stream": self._drawn() if how.sampled else None, **how.options}  # fmt: skip
         found = minimise(
-            self.loss, path, data, rule=how.rule, steps=steps, finish=how.finish,
-            stream=self._drawn() if how.sampled else None, key=jax.random.key(self.seed),
-            hessian=linear, tolerance=1e-12 if linear else 1e-16, **how.options,
+            functional, path, data, steps=steps, finish=how.finish, hessian=linear,
+            tolerance=1e-12 if linear else 1e-16, **fitting,
         )  # fmt: skip
+        if found.kind == "not finite" and found.steps == 0:
+            not_finite()
         return solution(self, found, trial, data)
 
     def _path(self, trial: Trial, start: Solution | None = None) -> Any:
@@ -161,35 +185,6 @@ class VariationalProblem:
         assert self.ensemble is not None
         ensemble, seed = self.ensemble, self.seed
         return lambda step: Problems(ensemble.sample(1, [seed, step]), np.ones(1))
-
-    def density(self, t: Any, y: Any, dy: Any, r: Any = None) -> Any:
-        """The Lagrangian at one time of vectors y, dy (dim,) and r (dim_r,)."""
-        y, dy = (y[0], dy[0]) if self.scalar else (y, dy)
-        if self.ensemble is None:
-            return self.lagrangian(t, y, dy)
-        return self.lagrangian(t, y, dy, r[0] if self.ensemble.scalar else r)
-
-    def action(self, path: Any, data: Problems | None) -> Any:
-        """``int L dt`` by the quadrature; of an ensemble its expectation."""
-        t, w = self.quadrature.nodes(*self.interval)
-        y, dy, _ = along(path, t)
-
-        def one(r: Any) -> Any:
-            return jnp.sum(w * jax.vmap(self.density, (0, 0, 0, None))(t, y, dy, r))
-
-        return one(None) if data is None else jnp.sum(data.q * jax.vmap(one)(data.r))
-
-    def loss(self, path: Any, data: Problems | None) -> Any:
-        """The action and the penalties of the ends."""
-        return self.action(path, data) + self._penalties(path)
-
-    def _penalties(self, path: Any) -> Any:
-        if self.penalty is None:
-            return 0.0
-        ends = jnp.stack([path(jnp.asarray(t)) for t in self.interval])
-        given = ~np.isnan(self.given)
-        miss = jnp.where(given, ends - np.nan_to_num(self.given), 0.0)
-        return self.penalty * jnp.sum(miss**2)
 
     def solve_family(self, *, trial: Trial | None = None, degree: int | None = None) -> Family:
         """Learn **every** problem of the ensemble at once: ``y(t; r)``, for any r afterwards.
