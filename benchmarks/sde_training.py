@@ -94,14 +94,15 @@ def ours(steps: int) -> Any:
 
 def diffrax() -> tuple[Any, Any]:
     """`diffeqsolve` with constant steps, one Brownian tree per path, its default adjoint."""
-    dfx = peer("diffrax")
+    dfx, lx = peer("diffrax"), peer("lineax")
+    diagonal = lx.DiagonalLinearOperator(jnp.full(DIM, NOISE))
 
     def value(K: Any, key: Any) -> Any:
         def path(key: Any) -> Any:
             tree = dfx.VirtualBrownianTree(0.0, HORIZON, tol=ETA / 2, shape=(DIM,), key=key)
             terms = dfx.MultiTerm(
                 dfx.ODETerm(lambda t, x, args: drift(K, x)),
-                dfx.ControlTerm(lambda t, x, args: NOISE * jnp.eye(DIM), tree),
+                dfx.ControlTerm(lambda t, x, args: diagonal, tree),
             )
             solution = dfx.diffeqsolve(
                 terms, dfx.Euler(), 0.0, HORIZON, ETA, jnp.ones(DIM), max_steps=STEPS + 1

@@ -28,6 +28,7 @@ from tenkai.problems import (
 )
 from tenkai.problems.unfolding import Pushes, rollout
 from tenkai.records import ControlSolution
+from tenkai.reproduce import Task
 from tenkai.reproduce import du_optimal_control as vo
 from tenkai.reproduce import du_stabilise as stabilise
 from tenkai.reproduce import du_stabilise_sde as sde
@@ -402,3 +403,18 @@ def test_a_fitted_neural_ode_is_steered() -> None:
     assert plan.status.ok
     assert plan.cost == pytest.approx(truth.cost, rel=0.1)
     assert plan.control(truth.time)[:, 0] == pytest.approx(truth.controls[:, 0], abs=0.3)
+
+
+@pytest.mark.slow
+def test_the_entries_reach_what_was_published(tmp_path) -> None:
+    rows = {r.quantity: r.ours for r in vo.run(Task(out=tmp_path), seeds=1, dims=(4,))}
+    assert rows["cost"] == pytest.approx(np.tanh(1), abs=1e-6)
+    assert rows["max error in control"] < 1e-4
+    assert max(v for k, v in rows.items() if k.startswith("LQ")) < 1e-4
+    assert len(stabilise.run(Task(out=tmp_path))) == 8
+    rows = {r.quantity: r.ours for r in sde.run(Task(out=tmp_path), seeds=1, paths=2000)}
+    assert rows["stationary norm"] <= 1.03
+    assert rows["simulated norm"] == pytest.approx(rows["stationary norm"], rel=0.02)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "du-optimal-control.png", "du-stabilise.png", "du-stabilise-sde.png",
+    }  # fmt: skip

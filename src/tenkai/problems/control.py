@@ -91,7 +91,7 @@ class OptimalControl:
         self.seed, self.precision = seed, precision
         self.horizon = plants.number("horizon", horizon, 0.0)
         self.paths = plants.number("paths", paths, 1, whole=True)
-        self.trial = Polynomial() if control is None else control
+        self.trial: Any = Polynomial() if control is None else control
         self.inputs = plants.input_count(dynamics, self.trial, inputs, bounds)
         self.bounds = plants.limits(bounds, self.inputs)
         self.x0, self.distributed = x0, callable(getattr(x0, "rvs", None))

@@ -121,7 +121,7 @@ def _infeasible(told: Told) -> Finding:
 
 
 def _abscissa(told: Told) -> float | None:
-    return None if told.loop is None else float(told.loop.eigenvalues.real.max())
+    return None if told.loop is None else float(np.real(told.loop.eigenvalues).max())
 
 
 def _unstable(told: Told) -> Finding:
@@ -146,7 +146,8 @@ def _unfinished(told: Told) -> Finding:
 
 def _coarse(told: Told) -> Finding:
     moved = abs(told.refined - told.cost)
-    if moved <= max(_COARSE * abs(told.cost), 1e-9) + 3 * told.difference_error:
+    allowed = max(_COARSE * abs(told.cost), told.error or 0.0, 1e-9)
+    if moved <= allowed + 3 * told.difference_error:
         return None
     return (
         "steps too coarse",

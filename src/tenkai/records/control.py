@@ -58,7 +58,7 @@ class ControlSolution:
     @property
     def spectral_abscissa(self) -> float | None:
         """The largest real part of the closed loop's eigenvalues: below zero it is stable."""
-        return None if self.eigenvalues is None else float(self.eigenvalues.real.max())
+        return None if self.eigenvalues is None else float(np.real(self.eigenvalues).max())
 
     @property
     def gain(self) -> np.ndarray | None:

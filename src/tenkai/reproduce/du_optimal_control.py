@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import optax
@@ -42,10 +42,10 @@ def book(updates: int = 200) -> ControlSolution:
     )
 
 
-def _scalar(**options: object) -> OptimalControl:
+def _scalar(**options: Any) -> OptimalControl:
     return OptimalControl(
         lambda t, x, u: u, lambda t, x, u: x @ x + u @ u, x0=[1.0], horizon=1.0, **options
-    )  # type: ignore[arg-type]
+    )
 
 
 def exact(t: np.ndarray) -> np.ndarray:
@@ -64,12 +64,12 @@ def draw(dim: int, inputs: int, seed: int) -> Quadratic:
     return Quadratic(A, B, G @ G.T, np.eye(inputs) + S @ S.T, H @ H.T, x0)
 
 
-def solve(q: Quadratic, **options: object) -> ControlSolution:
+def solve(q: Quadratic, **options: Any) -> ControlSolution:
     """By `OptimalControl`, with the default control unless told."""
     return OptimalControl(
         lambda t, x, u: q.A @ x + q.B @ u, lambda t, x, u: x @ q.Q @ x + u @ q.R @ u,
         lambda x: x @ q.F @ x, x0=q.x0, horizon=HORIZON, inputs=q.B.shape[1], **options,
-    ).solve()  # type: ignore[arg-type] # fmt: skip
+    ).solve()  # fmt: skip
 
 
 def riccati(q: Quadratic, t: np.ndarray) -> tuple[float, np.ndarray]:
@@ -159,7 +159,7 @@ def run(task: Task = Task(), *, seeds: int = 3, dims: tuple[int, ...] = (4, 12))
         Row("max error in control (book's recipe)", 5.2e-3, float(their_error), note="at t = 1"),
         Row("cost", round(math.tanh(1), 9), ours.cost, note="published: tanh 1"),
         Row("max error in control", None, float(error), note="default solver"),
-        Row("x(1), free end", round(1 / math.cosh(1), 8), float(ours.states[-1, 0]), note="1 / cosh 1"),
+        Row("x(1), free end", round(1 / math.cosh(1), 8), float(ours.states[-1, 0])),
         Row("u(1), natural condition", None, float(ours.control(1.0)[0])),
         Row("Pontryagin residual", None, float(np.abs(ours.residual).max())),
     ]

@@ -60,7 +60,9 @@ def run(task: Task = Task()) -> list[Row]:
             Row(f"spectral abscissa, {n} updates", abscissa, found[n].spectral_abscissa, note=note)
         )
     rows += [Row("spectral abscissa of A", 0.5799, float(np.linalg.eigvals(A).real.max()))]
-    whole = problem(running=True, K0=found[20].gain).solve()
+    K = found[20].gain
+    assert K is not None
+    whole = problem(running=True, K0=K).solve()
     rows.append(
         Row("spectral abscissa, ours", None, whole.spectral_abscissa,
             note=f"cost of states and controls along the path; {whole.status.kind}")
