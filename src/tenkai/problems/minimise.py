@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from ..fit import fit
@@ -79,27 +78,26 @@ def minimise(
         )  # fmt: skip
         model, history, taken = made.model, list(made.history), made.steps
     numbers, rest = eqx.partition(model, eqx.is_inexact_array)
-    flat, unravel = ravel_pytree(numbers)
+    flat = _flattened(numbers)
     value = _Flat(loss, numbers, rest)
     dense = flat.size <= DENSE if hessian is None else hessian
     if dense:
         at = _Evaluated(value, data)
-        x, f, kind, more = _newton(at, np.asarray(flat), finish, tolerance, floor)
+        x, f, kind, more = _newton(at, flat, finish, tolerance, floor)
         gradient, curvature = _judge(*at(x)[1:])
     else:
-        x, f, kind, more = _limited(value, np.asarray(flat), data, finish, tolerance, floor)
+        x, f, kind, more = _limited(value, flat, data, finish, tolerance, floor)
         gradient, curvature = float(jnp.abs(_slope(value, x, data)[1]).max()), None
     if kind == "minimum" and curvature is not None and curvature < -_NEGATIVE:
         kind = "saddle"
-    model = eqx.combine(unravel(jnp.asarray(x)), rest)
+    model = eqx.combine(_shaped(x, numbers), rest)
     return Minimum(model, float(f), kind, gradient, curvature, taken + more, history)
 
 
 def value_of(loss: Callable, model: PyTree, data: PyTree = None) -> float:
     """The loss at a model, by the program that `minimise` uses too."""
     numbers, rest = eqx.partition(model, eqx.is_inexact_array)
-    flat, _ = ravel_pytree(numbers)
-    return float(_only(_Flat(loss, numbers, rest), np.asarray(flat), data))
+    return float(_only(_Flat(loss, numbers, rest), _flattened(numbers), data))
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,23 @@ class _Flat(eqx.Module):
     rest: PyTree
 
     def __call__(self, x: Any, data: PyTree) -> Any:
-        return self.loss(eqx.combine(ravel_pytree(self.numbers)[1](x), self.rest), data)
+        return self.loss(eqx.combine(_shaped(x, self.numbers), self.rest), data)
+
+
+def _flattened(numbers: PyTree) -> np.ndarray:
+    """All numbers behind one another; NumPy, which compiles nothing."""
+    return np.concatenate([np.zeros(0), *(np.ravel(a) for a in jax.tree.leaves(numbers))])
+
+
+def _shaped(x: Any, like: PyTree) -> PyTree:
+    """Numbers behind one another (NumPy or traced), in their shapes and precision."""
+    leaves, tree = jax.tree.flatten(like)
+    last = np.cumsum([np.size(a) for a in leaves])
+    parts = [
+        x[end - np.size(a) : end].reshape(np.shape(a)).astype(a.dtype)
+        for a, end in zip(leaves, last, strict=True)
+    ]
+    return jax.tree.unflatten(tree, parts)
 
 
 @eqx.filter_jit
@@ -240,19 +254,26 @@ def _limited(
     """L-BFGS (Nocedal 1980) by SciPy, for more numbers than a Hessian is formed for."""
     from scipy.optimize import minimize
 
+    begun = float(_slope(value, x, data)[0])
+    if not most or not np.isfinite(begun):
+        return x, begun, "stalled" if np.isfinite(begun) else "not finite", 0
+    scale = 1 / max(1e-3, abs(begun))  # SciPy's tolerances take 1 for large
+
     def at(x: np.ndarray) -> tuple[float, np.ndarray]:
         f, g = _slope(value, x, data)
-        return float(f), np.asarray(g, float)
+        return scale * float(f), scale * np.asarray(g, float)
 
     found = minimize(
         at, x, jac=True, method="L-BFGS-B",
-        options={"maxiter": 10 * most, "maxcor": 30, "ftol": tolerance, "gtol": 1e-10},
+        options={"maxiter": 10 * most, "maxfun": 20 * most, "maxcor": 30, "ftol": tolerance,
+                 "gtol": 1e-10},
     )  # fmt: skip
-    if not np.isfinite(found.fun):
-        return found.x, float(found.fun), "not finite", found.nit
-    if found.fun < floor:
-        return found.x, float(found.fun), "unbounded", found.nit
-    return found.x, float(found.fun), "minimum" if found.success else "stalled", found.nit
+    f = float(found.fun) / scale
+    if not np.isfinite(f):
+        return found.x, f, "not finite", found.nit
+    if f < floor:
+        return found.x, f, "unbounded", found.nit
+    return found.x, f, "minimum" if found.success else "stalled", found.nit
 
 
 def _judge(g: np.ndarray, h: np.ndarray) -> tuple[float, float | None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 import optax
@@ -177,6 +178,7 @@ class VariationalProblem:
             path = bound(trial, self.interval, self.given)
         else:
             path = PenalisedPath(trial.begin(self.interval, self.given.shape[1]))
+        path = jax.tree.map(lambda a: np.asarray(a, float) if eqx.is_inexact_array(a) else a, path)
         guess = self.guess if start is None else start
         return path if guess is None else path.through(guess)
 
