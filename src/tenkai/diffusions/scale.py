@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 
 from ..data import Trajectories, can_be_log
 from ..errors import InputError
-from .start import Columns, Start, start
+from .start import MOST_LOG, Columns, Start, start
 from .transitions import Pairs
 
 _WORTH_A_LOG = 2.0  # largest over smallest value from which a log scale makes a difference
@@ -48,7 +48,7 @@ def choose_scale(
     names = ", ".join(n for n, w in zip(data.names, wide, strict=True) if w)
     told = (
         f"{names} modelled on {('a log', 'the raw')[better]} scale: log-likelihood of left-out "
-        f"transitions {log.mean():.3f} (log) against {raw.mean():.3f} (raw) nats"
+        f"transitions {log.mean():.4g} (log) against {raw.mean():.4g} (raw) nats"
     )
     return (none if better else wide), (told,)
 
@@ -80,6 +80,7 @@ def euler_log_density(columns: Columns, made: Start) -> np.ndarray:
     miss = (pairs.z1 - pairs.z0 - step * (x @ made.drift.centre.T)) / np.sqrt(step)
     base, out = made.base, x @ made.diffusion.centre.T
     dim = miss.shape[1]
+    out[:, :dim] = np.clip(out[:, :dim], -MOST_LOG, MOST_LOG)  # left-out states may be far away
     e = np.linalg.solve(base, miss.T).T if columns.full else miss / base
     logs = np.log(np.diag(base) if columns.full else base)
     if columns.full:  # e = (diag(exp(g)) + lower(h)) noise: forward substitution

@@ -35,7 +35,8 @@ def score_to_end(
     at: Unknowns, batch: Weighed, timed: bool, offset: float
 ) -> tuple[Unknowns, Scored]:
     """Move to the maximum of the likelihood; `offset` is about its negative value there."""
-    best, *found = _program(timed)(at, batch, offset)
+    # As a plain float the offset would be static, and every fit would compile anew.
+    best, *found = _program(timed)(at, batch, np.asarray(offset))
     best = jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, best)
     return best, Scored(*map(np.asarray, found))
 

@@ -20,7 +20,7 @@ from .transitions import Pairs
 _LENGTHS = (1.0, 0.5, 0.25)  # roundness of the hinges in standard deviations, smoothest first
 _ROUNDS = 2  # drift and diffusion weigh each other
 _STEPS = 8  # of Fisher scoring for a log scale
-_MOST_LOG = 10.0
+MOST_LOG = 10.0
 
 
 class Head(NamedTuple):
@@ -75,7 +75,7 @@ def draw(x: np.ndarray, width: int, length: float, random: np.random.Generator) 
     shares = (np.arange(width) + random.uniform(size=width)) / width
     along = np.sort(x[random.permutation(len(x))[:4000]] @ direction.T, axis=0)
     place = (random.permutation(shares) * (len(along) - 1)).astype(int)
-    return Hidden(direction, along[place, np.arange(width)], np.float64(length))
+    return Hidden(direction, along[place, np.arange(width)], np.array(length))
 
 
 def start(columns: Columns, width: int, random: np.random.Generator) -> Start:
@@ -128,7 +128,7 @@ def _noise(
     base = np.linalg.cholesky(square) if full else np.sqrt(np.diag(square))
     e = np.linalg.solve(base, miss.T).T if full else miss / base
     logs = [log_scale(x, affine, column) for column in e.T]
-    scale = np.exp(np.clip(x @ np.stack([r.mode for r in logs]).T, -_MOST_LOG, _MOST_LOG))
+    scale = np.exp(np.clip(x @ np.stack([r.mode for r in logs]).T, -MOST_LOG, MOST_LOG))
     if not full:
         return logs, base, (base * scale) ** 2
     lower, mixed = [], np.zeros((len(x), dim, dim))
@@ -156,7 +156,7 @@ def log_scale(x: np.ndarray, affine: int, e: np.ndarray) -> Ridge:
     mode = np.zeros(x.shape[1])
     mode[0] = level
     for _ in range(_STEPS):
-        g = np.clip(x @ mode, -_MOST_LOG, _MOST_LOG)
+        g = np.clip(x @ mode, -MOST_LOG, MOST_LOG)
         pull = 2.0 * (x.T @ (0.5 * (e**2 * np.exp(-2 * g) - 1))) - found.precision * mode
         move = covariance @ pull
         mode = mode + move / max(1.0, np.abs(x @ move).max())

@@ -65,7 +65,7 @@ def unknowns(frame: Frame, drift: Callable | None, diffusion: Callable | None) -
     return Unknowns(one(frame.drift, drift), one(frame.diffusion, diffusion))
 
 
-def coefficients(head: Head, shift: Array, count: Any) -> Array:
+def coefficients(head: Head, shift: Any, count: Any) -> Any:
     """A network's coefficients (out, k)."""
     head = jax.lax.stop_gradient(head)
     return head.centre + jnp.sqrt(count) * jnp.einsum("oij,oj->oi", head.root, shift)

@@ -24,13 +24,13 @@ class Pairs(NamedTuple):
     and `u1` (n, inputs) or None the inputs there, `series` (n,) which series it belongs to.
     """
 
-    t: np.ndarray
-    gap: np.ndarray
-    z0: np.ndarray
-    z1: np.ndarray
-    u0: np.ndarray | None
-    u1: np.ndarray | None
-    series: np.ndarray
+    t: Any
+    gap: Any
+    z0: Any
+    z1: Any
+    u0: Any
+    u1: Any
+    series: Any
 
 
 class Transitions(NamedTuple):

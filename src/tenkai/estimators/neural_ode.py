@@ -393,6 +393,6 @@ class NeuralODE(Estimator):
     def save(self, path: FilePath | str) -> None:
         """One safetensors file: members, scaling, calibration and the series it was trained on."""
         self._fitted()
-        from .saving import save
+        from .neural_ode_saving import save
 
         save(self, path)

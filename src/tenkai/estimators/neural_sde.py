@@ -225,10 +225,10 @@ class NeuralSDE(Estimator):
             border.check_states(one.x[row], known, self.diffusion_.positive)
             with self._arithmetic():
                 values = self.diffusion_.ahead(one, row, at, u, count, seed + i)
-            tails = np.nanquantile(values, [0.5 - coverage / 2, 0.5 + coverage / 2], axis=0)
+            low, high = np.nanquantile(values, [0.5 - coverage / 2, 0.5 + coverage / 2], axis=0)
             where = (coverage, known.names, one.id, known.time_name)
             mean = np.nanmean(values, axis=0)
-            made.append(Forecast(known.clock.decode(at), mean, *tails, *where, _lost(values)))
+            made.append(Forecast(known.clock.decode(at), mean, low, high, *where, _lost(values)))
         return made[0] if len(made) == 1 else made
 
     def stationary(self, u: Any = None) -> Stationary:

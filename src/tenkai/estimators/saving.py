@@ -2,129 +2,88 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
 import numpy as np
 
-from ..curriculum.intervals import Calibration
-from ..curriculum.members import network
-from ..data import Clock, Scaler, Series, TimeScaler, Trajectories
+from ..data import Clock, Series, Trajectories
 from ..errors import InputError
-from ..models.ensemble import Ensemble
-from ..models.equation import Residual
-from ..models.trajectory import RawField
-from ..records import Discretisation, Fit, Forecast, HeldOut, Status
-from ..storage import load_model, save_model, unflatten
-from ..unfold import TABLEAUX
-from .arguments import design_of
-from .neural_ode import NeuralODE
-from .prediction import Predictor
-from .user_field import frame
+from ..records import Status
+from ..storage import load_model
 
 
-def save(ode: NeuralODE, path: Path | str) -> None:
-    """Write the model file of a fitted `NeuralODE`."""
-    ensemble, data = ode.predictor_.ensemble, ode.data_
-    arrays = {
-        "fields": ensemble.fields, "starts": ensemble.starts, "trusted": ensemble.trusted,
-        "series": [_arrays(s) for s in data],
-        "held_out": _held_arrays(ode.held_out_),
-    }  # fmt: skip
-    table = ode.parameters_
-    if table is not None:
-        arrays["parameters"] = table.to_numpy(float)
-    arguments = ode.get_params() | {"field": None, "y0": _plain(ode.y0), "method": ode.method.name}
-    save_model(
-        path, arrays, class_name="NeuralODE", arguments=arguments, names=data.names,
-        scaling={
-            "state": ensemble.state.to_dict(), "time": ensemble.time.to_dict(),
-            "inputs": None if ensemble.inputs is None else ensemble.inputs.to_dict(),
-        },
-        step=ensemble.step, calibration=ode.predictor_.calibration.to_dict(),
-        user_field=_qualified(ode.field), data=_description(data),
-        fit={"status": dataclasses.asdict(ode.fit_.status), "history": list(ode.fit_.history),
-             "seconds": ode.fit_.seconds, "steps": ode.fit_.steps, "stages": ode.seconds_},
-        held_out=_held_words(ode.held_out_), coverage=ode.coverage_,
-        discretisation=dataclasses.asdict(ode.discretisation_),
-        parameters=None if table is None else list(table.index),
-        residual_share=ode.residual_share_,
-    )  # fmt: skip
+def load(
+    path: Path | str,
+    *,
+    field: Callable | None = None,
+    drift: Callable | None = None,
+    diffusion: Callable | None = None,
+) -> Any:
+    """The estimator that `save` wrote: a `NeuralODE` or a `NeuralSDE`.
 
-
-def load(path: Path | str, *, field: Callable | None = None) -> NeuralODE:
-    """The estimator that `save` wrote; a model of the user's own field needs that `field` again.
+    A model of the user's own fields needs them again: ``field=`` of a `NeuralODE`, ``drift=`` and
+    ``diffusion=`` of a `NeuralSDE`.
 
     Raises `InputError` for a damaged file, one of a newer format, or a missing field.
     """
     arrays, meta = load_model(path)
-    if meta["class"] != "NeuralODE":
+    if meta["class"] not in _NEEDED:
         raise InputError(
-            f"file {path}", expected="a NeuralODE", got=f"a {meta['class']}", do="pass another file"
-        )
-    if meta["user_field"] and field is None:
-        raise InputError(
-            f"file {path}", expected="the code of its field", got="its arrays: code is not stored",
-            do=f"call tk.load(path, field={meta['user_field']}(...))",
+            f"file {path}", expected=f"one of {', '.join(_NEEDED)}", got=f"a {meta['class']}",
+            do="pass another file",
         )  # fmt: skip
-    arguments = meta["arguments"] | {"method": TABLEAUX[meta["arguments"]["method"]]}
-    ode = NeuralODE(**(arguments | {"field": field}))
-    data = _data(arrays, meta)
-    scaling = meta["scaling"]
-    inputs = None if scaling["inputs"] is None else Scaler.from_dict(scaling["inputs"])
-    state, time = Scaler.from_dict(scaling["state"]), TimeScaler.from_dict(scaling["time"])
-    template = _template(ode, arrays["starts"].shape[-1], state, time, inputs)
-    stored = {k.removeprefix("fields."): v for k, v in arrays.items() if k.startswith("fields.")}
-    ensemble = Ensemble(
-        unflatten(template, stored, f"file {path}"), arrays["starts"], arrays["trusted"],
-        state, time, inputs, data.hold == "previous", meta["step"], ode.method,
-    )  # fmt: skip
-    ode.data_, ode.names_, ode.model_ = data, data.names, ensemble.fields
-    ode.predictor_ = Predictor(ensemble, Calibration.from_dict(meta["calibration"]), data)
-    ode.held_out_, ode.coverage_ = _held_out(arrays, meta, data), meta["coverage"]
-    ode.discretisation_ = Discretisation(**meta["discretisation"])
-    named = meta.get("parameters")
-    ode.parameters_ = None if named is None else frame(named, arrays["parameters"])
-    ode.residual_share_ = meta.get("residual_share")
-    fit = meta["fit"]
-    status = Status(**(fit["status"] | {"notes": tuple(fit["status"]["notes"])}))
-    ode.fit_ = Fit(ode.model_, status, fit["history"], fit["seconds"], fit["steps"])
-    ode.seconds_ = fit["stages"]
-    return ode
+    fields = {"field": field, "drift": drift, "diffusion": diffusion}
+    given = _fields(path, meta, {k: v for k, v in fields.items() if v is not None})
+    if meta["class"] == "NeuralODE":
+        from .neural_ode_saving import read
+
+        return read(path, arrays, meta, given["field"])
+    from .neural_sde_saving import read as read_sde
+
+    return read_sde(path, arrays, meta, given)
 
 
-def _template(
-    ode: NeuralODE, dim: int, state: Scaler, time: TimeScaler, inputs: Scaler | None
-) -> Any:
-    """The shapes of the members' fields, of `dim` state dimensions."""
-    hidden = dim - len(state.scale)
-    if ode.field is not None:
-        user = jax.tree.map(lambda a: np.asarray(a) if isinstance(a, float) else a, ode.field)
-        one = RawField(user, state.extended(hidden), time, inputs)
-    if ode.field is None or ode.residual:
-        width, positions = 0 if inputs is None else len(inputs.offset), len(state.scale)
-        nothing = np.random.default_rng(0)
-        net = network(design_of(ode, hidden), np.zeros(dim), positions, width, nothing)
-        one = Residual(one, net) if ode.residual else net
-
-    def lead(a: Any) -> Any:
-        if not eqx.is_array_like(a):
-            return a
-        return jax.ShapeDtypeStruct((ode.members, *np.shape(a)), np.asarray(a).dtype)
-
-    return jax.tree.map(lead, one)
+_NEEDED = {"NeuralODE": ("field",), "NeuralSDE": ("drift", "diffusion")}
 
 
-def _arrays(series: Series) -> dict[str, np.ndarray]:
+def _fields(
+    path: Path | str, meta: dict[str, Any], fields: dict[str, Callable]
+) -> dict[str, Callable | None]:
+    """The user's fields that the file's class takes; each must be given that was there."""
+    known = _NEEDED[meta["class"]]
+    for name in fields:
+        if name not in known:
+            raise InputError(
+                f"{name}=", expected=f"{' or '.join(f'{k}=' for k in known)} of a {meta['class']}",
+                got=f"{name}=", do="leave it out",
+            )  # fmt: skip
+    stored = {"field": meta["user_field"]} if "user_field" in meta else meta["user_fields"]
+    for name in known:
+        if stored[name] and name not in fields:
+            raise InputError(
+                f"file {path}", expected=f"the code of its {name}",
+                got="its arrays: code is not stored",
+                do=f"call tk.load(path, {name}={stored[name]}(...))",
+            )  # fmt: skip
+    return {name: fields.get(name) for name in known}
+
+
+def status_from(words: dict[str, Any]) -> Status:
+    """The status that a file holds."""
+    parts: dict[str, Any] = words | {"notes": tuple(words["notes"])}
+    return Status(**parts)
+
+
+def arrays_of(series: Series) -> dict[str, np.ndarray]:
+    """What a series holds."""
     parts = {"t": series.t, "x": series.x, "u": series.u, "static": series.static}
     return {k: v for k, v in parts.items() if v is not None}
 
 
-def _description(data: Trajectories) -> dict[str, Any]:
+def description(data: Trajectories) -> dict[str, Any]:
+    """Everything about the data but their arrays, as JSON."""
     return {
         "ids": [s.id for s in data], "input_names": data.input_names,
         "static_names": data.static_names, "units": data.units, "time_name": data.time_name,
@@ -132,7 +91,8 @@ def _description(data: Trajectories) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _data(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> Trajectories:
+def data_of(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> Trajectories:
+    """The series that a file holds."""
     words = meta["data"]
     series = tuple(
         Series(
@@ -148,44 +108,6 @@ def _data(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> Trajectories:
     )  # fmt: skip
 
 
-def _held_arrays(held: HeldOut | None) -> list[dict[str, np.ndarray]]:
-    if held is None:
-        return []
-    return [
-        {"time": _number(f.time), "mean": f.mean, "lower": f.lower, "upper": f.upper, "observed": x}
-        for f, x in zip(held.forecasts, held.observed, strict=True)
-    ]
-
-
-def _held_words(held: HeldOut | None) -> dict[str, Any] | None:
-    if held is None:
-        return None
-    names = ("error", "naive", "inside", "points", "nominal", "note")
-    return {n: getattr(held, n) for n in names} | {"series": [f.series for f in held.forecasts]}
-
-
-def _held_out(arrays, meta: dict[str, Any], data: Trajectories) -> HeldOut | None:
-    words = meta["held_out"]
-    if words is None:
-        return None
-    dates = data.clock.kind == "date"
-    forecasts, observed = [], []
-    for i, name in enumerate(words.pop("series")):
-        part = {k: arrays[f"held_out.{i}.{k}"] for k in ("time", "mean", "lower", "upper")}
-        time = part["time"].astype("datetime64[ns]") if dates else part["time"]
-        bands = (part["mean"], part["lower"], part["upper"])
-        forecasts.append(Forecast(time, *bands, words["nominal"], data.names, name, data.time_name))
-        observed.append(arrays[f"held_out.{i}.observed"])
-    return HeldOut(tuple(forecasts), tuple(observed), **words)
-
-
-def _number(time: np.ndarray) -> np.ndarray:
-    return time.astype("int64") if time.dtype.kind == "M" else time
-
-
-def _qualified(field: Callable | None) -> str | None:
+def qualified(field: Callable | None) -> str | None:
+    """Where the class of a user's field is to be found; None of none."""
     return None if field is None else f"{type(field).__module__}.{type(field).__qualname__}"
-
-
-def _plain(value: Any) -> Any:
-    return None if value is None else np.asarray(value, float).tolist()

@@ -90,13 +90,13 @@ class Units(eqx.Module):
     time: TimeScaler
     inputs: Scaler | None = None
 
-    def raw(self, t: Any, z: Array, u: Any) -> tuple[Any, Array, Any]:
+    def raw(self, t: Any, z: Any, u: Any) -> tuple[Any, Any, Any]:
         """Raw time, state and inputs."""
         state, time, inputs = jax.lax.stop_gradient((self.state, self.time, self.inputs))
         u = u if inputs is None else inputs.inverse(u, xp=jnp)
         return time.inverse(t), state.inverse(z, xp=jnp), u
 
-    def slope(self, x: Array) -> Array:
+    def slope(self, x: Any) -> Any:
         """``dx/dz``."""
         state = jax.lax.stop_gradient(self.state)
         return state.scale * jnp.where(state.positive, x, 1.0)
