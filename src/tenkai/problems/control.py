@@ -35,7 +35,7 @@ class OptimalControl:
 
     Args:
         dynamics: ``f(t, x, u) -> (dim,)``, or a fitted `NeuralODE` with known inputs, which are
-            then the controls.
+            then the controls (bound them to what training saw: beyond that it guesses).
         running_cost, terminal_cost: ``l(t, x, u)`` and ``phi(x)``, one number each; at least one.
         x0: the initial state (dim,), several (paths, dim), or a distribution with SciPy's
             ``.rvs(size=, random_state=)``; the cost is then the mean.
