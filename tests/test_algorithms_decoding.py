@@ -202,3 +202,17 @@ def test_the_cross_entropy_is_minus_the_log_probability() -> None:
     with jax.enable_x64(True):
         ours = float(bit_cross_entropy(llr, x))
     assert ours == pytest.approx(np.log1p(np.exp(-0.3)) + np.log1p(np.exp(-2.0)) + 800.0)
+
+
+def test_the_reproduced_table_of_decoding(tmp_path) -> None:
+    from tenkai.reproduce import Task, du_decoding
+
+    task = Task(out=tmp_path)
+    rows = {r.quantity: r for r in du_decoding.run(task, steps=30, errors=1, most=1)}
+    bits, blocks = (rows[f"{of} error rate, plain sum-product"].ours for of in ("bit", "block"))
+    assert 0 < bits < blocks < 0.01
+    assert rows["block error rate, union bound of the best decoder"].ours < blocks
+    low, high = du_decoding.wilson(10, 1000)
+    assert low == pytest.approx(0.00544, abs=1e-5)  # tabulated
+    assert high == pytest.approx(0.01831, abs=1e-5)
+    assert (tmp_path / "du-decoding.png").stat().st_size > 10_000

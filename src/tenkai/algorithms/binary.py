@@ -101,7 +101,7 @@ class BinaryProblems(eqx.Module):
 
     def __call__(self, key: Any) -> tuple[Any, Any]:
         channel, bits, errors = jax.random.split(key, 3)
-        A = self.matrix(channel) if callable(self.matrix) else self.matrix
+        A: Any = self.matrix(channel) if callable(self.matrix) else self.matrix
         m, n = A.shape
         wide = jnp.result_type(float, A)
         if jnp.issubdtype(wide, jnp.complexfloating):
@@ -164,8 +164,7 @@ def symbol_errors(estimate: Symbols, target: Symbols) -> Bool[np.ndarray, "*batc
     >>> tk.algorithms.symbol_errors(np.array([0.2, -3.0]), np.array([1.0, 1.0])).tolist()
     [False, True]
     """
-    estimate, target = np.asarray(estimate), np.asarray(target)
-    wrong = (estimate.real > 0) != (target.real > 0)
+    wrong = (np.real(estimate) > 0) != (np.real(target) > 0)
     if np.iscomplexobj(target):
-        wrong |= (estimate.imag > 0) != (target.imag > 0)
+        wrong |= (np.imag(estimate) > 0) != (np.imag(target) > 0)
     return wrong

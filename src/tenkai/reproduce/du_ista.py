@@ -181,9 +181,9 @@ def digits(folder: Path, *, layers: int = 16) -> Row:
     A = np.random.default_rng(1).normal(size=(512, 784)).astype("float32")
     model = ista(A, layers=layers, precision="float32")
     model.fit((train @ A.T, train), steps=50, batch=50, incremental=True, rule=ADAM(RATE))
-    error = float(model.error(test[:2000] @ A.T, test[:2000])[-1])
-    note = "test images; 25 layers in the recipe, as they stand when layer 16 is done"
-    return Row("final MSE (book's recipe), MNIST, layer 16", 6.33, error, note=note)
+    first, more = (float(model.error(test[:n] @ A.T, test[:n])[-1]) for n in (50, 2000))
+    note = f"the first 50 test images, as published; the first 2000: {more:.3g}"
+    return Row("final MSE (book's recipe), MNIST, layer 16", 6.33, first, note=note)
 
 
 def _images(file: Path) -> Float[np.ndarray, "images pixels"]:
