@@ -61,6 +61,7 @@ def convergence(
             place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
             ax.annotate("trained up to here", (trained, 0.02), xytext=(-4, 0), ha="right",
                         color=QUIET, fontsize="x-small", **place)  # fmt: skip
+        _whole_numbers(ax)
         return dress(ax, title=title, x="iteration", y=y)
 
 
@@ -89,6 +90,7 @@ def by_layer(
         else:
             low, high = ax.get_ylim()
             ax.set_ylim(low, low + _ROOM * (high - low))
+        _whole_numbers(ax)
         dress(ax, title=title, x="layer", y=y, legend=False)
         ax.legend(frameon=False, fontsize="small", loc="upper right", ncols=2)
         return ax
@@ -115,6 +117,13 @@ def sweep(
         if log:
             ax.set_yscale("log")
         return dress(ax, title=title, x=xlabel, y=ylabel)
+
+
+def _whole_numbers(ax: Axes) -> None:
+    """There is no layer two and a half."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _look(index: int) -> tuple[str, str]:
