@@ -149,10 +149,10 @@ def test_gauss_legendre_is_exact_below_twice_its_nodes() -> None:
 
 def test_a_coarse_quadrature_moves_the_solution_by_its_order() -> None:
     errors = []
-    for n in (50, 100):
-        found = VariationalProblem(book, (0, 1), (0, 0), Polynomial(6), RightEndpoint(n)).solve()
+    for n in (400, 800):
+        found = VariationalProblem(book, (0, 1), (0, 0), Polynomial(4), RightEndpoint(n)).solve()
         errors.append(np.abs(found.values[:, 0] - book_exact(found.time)).max())
-    assert errors[0] / errors[1] == pytest.approx(2, abs=0.2)
+    assert errors[0] / errors[1] == pytest.approx(2, abs=0.05)
 
 
 def test_penalties_approach_the_ends_that_are_built_in() -> None:
@@ -325,7 +325,7 @@ def test_what_asks_for_an_ensemble_says_so() -> None:
     with pytest.raises(tk.InputError, match="solve_family: expected an ensemble"):
         problem.solve_family()
     ensemble = {"lagrangian": book_with_r, "boundary": (0, 0), "r": stats.uniform()}
-    with pytest.raises(tk.InputError, match="solve_family: .*got penalties"):
+    with pytest.raises(tk.InputError, match=r"solve_family: .*got penalties"):
         VariationalProblem(**ensemble, penalty=10.0).solve_family()
     with pytest.raises(tk.InputError, match="trial: expected one that is linear"):
         VariationalProblem(**ensemble, trial=Network(4)).solve_family()
@@ -367,7 +367,7 @@ def test_the_mean_problem_is_not_the_mean_of_the_solutions(family) -> None:
     t = np.linspace(0, 1, 51)
     np.testing.assert_allclose(family.mean_problem(t), book_exact(t, 1.5), atol=1e-12)
     mean = np.mean([book_exact(t, 1 + r) for r in (np.arange(400) + 0.5) / 400], axis=0)
-    np.testing.assert_allclose(family.mean_of_solutions(t, count=20_000), mean, atol=1e-4)
+    np.testing.assert_allclose(family.mean_of_solutions(t), mean, atol=1e-4)
     assert np.abs(mean - book_exact(t, 1.5)).max() > 9e-4
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ..errors import InputError
 
 _MOST_NODES = 2048  # of the product rule over all dimensions
+_LEAST_NODES = 5  # for each number; with fewer the product rule is too coarse
 _TAIL = 1e-4  # probability at either end of an unbounded distribution that a family leaves out
 
 
@@ -71,17 +72,25 @@ class Ensemble:
     def nodes(self, each: int) -> Problems:
         """Expectations over everything: a product rule in the probabilities.
 
-        Gauss-Legendre where the support is bounded; where not, the quantile function has
-        singular ends, and the double exponential rule (Takahasi and Mori 1974) takes them.
+        Quantile functions are singular at the ends (a normal's is infinite there, a beta's a
+        root); the double exponential rule (Takahasi and Mori 1974) takes all of them.
         """
-        each = self._fewer(each)
-        rules = [_gauss(each) if tail == 0 else _double_exponential(each) for tail in self._tails]
-        return self._product(rules)
+        return self._product([_double_exponential(self._fewer(each))] * self.dim)
 
     def box_nodes(self, each: int) -> Problems:
         """The same inside the box only, by Gauss-Legendre."""
-        x, w = _gauss(self._fewer(each))
+        each = self._fewer(each)
+        if each < _LEAST_NODES:
+            return self._scattered(self._tails)
+        x, w = _gauss(each)
         return self._product([(tail + (1 - 2 * tail) * x, w) for tail in self._tails])
+
+    def _scattered(self, tails: Any = 0.0) -> Problems:
+        from scipy.stats import qmc
+
+        u = qmc.Sobol(self.dim, rng=0).random(_MOST_NODES)
+        points = self._at(tails + (1 - 2 * tails) * u)
+        return Problems(points, np.full(len(u), 1 / len(u)))
 
     def _fewer(self, each: int) -> int:
         return min(each, int(_MOST_NODES ** (1 / self.dim) + 1e-9))

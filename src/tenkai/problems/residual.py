@@ -79,7 +79,7 @@ def solution(
     judged = _Judged._make(map(np.asarray, _judged(problem.functional, found.model, data)))
     t = _times(problem)
     free = np.isnan(problem.given)
-    ends = judged.momentum[[0, -1]] / _span(judged.momentum)
+    ends = judged.momentum[[0, -1]] / _largest(judged.momentum, judged.inertia)
     record = Solution(
         t, judged.y, judged.dy, float(judged.action), float(judged.loss),
         boundary_errors=np.where(free, 0.0, judged.y[[0, -1]] - np.nan_to_num(problem.given)),
@@ -96,17 +96,22 @@ def _span(a: np.ndarray) -> float:
     return max(float(np.abs(a).max()), 1e-300)
 
 
+def _largest(momentum: np.ndarray, inertia: np.ndarray) -> float:
+    """The largest momentum; slopes below 1e-9 are none."""
+    return max(_span(momentum), 1e-9 * _span(inertia))
+
+
 def sizes(change: Any, force: Any, momentum: Any, inertia: Any, t: Any) -> dict[str, float]:
     """How large the residual is beside its terms, and its integral beside the momentum.
 
     A momentum that does not change (a straight line) has no terms: then its size over the length
-    of the interval stands for them. Slopes below 1e-9 are none.
+    of the interval stands for them.
     """
     residual = change - force
     if not np.isfinite(residual).all():
         return {"relative_residual": np.inf, "momentum_error": np.inf}
     gathered = np.cumsum(np.diff(t)[:, None] * (residual[1:] + residual[:-1]) / 2, axis=0)
-    largest = max(_span(momentum), 1e-9 * _span(inertia))
+    largest = _largest(momentum, inertia)
     terms = max(_span(change), _span(force), largest / (t[-1] - t[0]))
     return {
         "relative_residual": _span(residual) / terms, "momentum_error": _span(gathered) / largest
