@@ -67,7 +67,7 @@ def run(
     rates = errors(detectors, CHANNEL_NOISE, trials)
     for name, rate in rates.items():
         error = (rate * (1 - rate) / (4 * trials)) ** 0.5
-        note = f"± {1.96 * error:.1g} (95 %), {trials} vectors of 4, seed 1"
+        note = f"± {1.96 * error:.1g} (95 %), {trials} vectors of 4, seed 10001"
         rows.append(Row(f"symbol error rate, {name}", SYMBOL_ERRORS.get(name), rate, note=note))
     if task.out is not None:
         sweep = {n: errors(mimo(n), n, max(trials // 4, 1)) for n in (1.5, 1.0, 0.5, 0.35, 0.25)}
