@@ -7,8 +7,7 @@ grows, if finite sums of them come close to every path together with its slope. 
 the functions: sines gain two powers of 1/m, because they have no second derivative at the ends,
 where the solution has one. How far depends on them too: Gaussians ``exp(-(t - c)^2 / (b h)^2)`` of
 spacing h stop at a share of about ``2 exp(-pi^2 b^2)`` (saturation; Maz'ya and Schmidt 1996), which
-is 1e-4 for narrow ones (b = 1) and 5e-9 for the default (b^2 = 2); wider ones stop at the rounding
-of their normal equations.
+is 1e-4 for narrow ones (b = 1); wider ones stop at the rounding of their normal equations.
 
 Wadayama, Model-based deep learning and deep unfolding (in Japanese), 2023, section 6.3.
 """
