@@ -40,6 +40,9 @@ class Expansion(eqx.Module):
         return self.basis.values(t, self.interval) @ self.coefficients
 
 
+_OVERLAP = 0.2  # the exponent of a Gaussian at its neighbour's centre
+
+
 def _expansion(basis: Any, count: int, interval: Interval, dim: int, start: float) -> Expansion:
     return Expansion(np.full((count, dim), float(start)), basis, interval)
 

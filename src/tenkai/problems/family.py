@@ -154,7 +154,8 @@ class _Verdict(NamedTuple):
         assert ensemble is not None
         return Family(
             problem.interval, self.status, checked, self.residual, _Evaluator.of(model, powers),
-            ensemble.inner, ensemble.checked, problem.scalar, ensemble.scalar, problem.solve(),
+            ensemble.inner, ensemble.checked, ensemble.box_nodes(32), problem.scalar,
+            ensemble.scalar, problem.solve(),
         )  # fmt: skip
 
 

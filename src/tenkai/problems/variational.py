@@ -47,6 +47,11 @@ def _decaying(steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(_RATE, steps))
 
 
+def _fine(trial: Trial | None) -> GaussLegendre:
+    """Gauss-Legendre, two nodes for every function at least."""
+    return GaussLegendre(max(GaussLegendre.n, 2 * getattr(trial, "count", 0)))
+
+
 class VariationalProblem:
     """Finds the path ``y`` on `interval` that makes ``J = int L(t, y, dy) dt`` least.
 
@@ -58,7 +63,8 @@ class VariationalProblem:
             component free. There the solution fulfils the natural condition ``L_dy = 0``.
         trial: functions among which the path is sought (`tenkai.problems`: Polynomial, Sine, RBF,
             Network); default: polynomials, more of them until the residual vanishes.
-        quadrature: RightEndpoint, Trapezoid or GaussLegendre (default).
+        quadrature: RightEndpoint, Trapezoid or GaussLegendre (default, 96 nodes or two for every
+            function).
         penalty: None builds the ends into the trial; a weight holds them by
             ``weight |y - given|^2`` at either end instead.
         guess: ``t -> y``, where the minimisation begins (default: a straight line).
@@ -92,7 +98,7 @@ class VariationalProblem:
         self.lagrangian, self.guess, self.seed = lagrangian, guess, seed
         self.interval = as_interval(interval)
         self.given, self.scalar = as_boundary(boundary, guess, self.interval)
-        self.trial, self.quadrature, self.penalty = trial, quadrature or GaussLegendre(), penalty
+        self.trial, self.quadrature, self.penalty = trial, quadrature or _fine(trial), penalty
         check_kind(trial, self.quadrature, penalty)
         self.ensemble = None if r is None else Ensemble.of(r)
         check_lagrangian(lagrangian, self.given.shape[1], self.scalar, self.ensemble)

@@ -9,10 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from ..errors import InputError
 from .core import Status
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def _inside(t: Any, interval: tuple[float, float]) -> np.ndarray:
+    """Times of a user, as float64; `InputError` outside the interval."""
+    t, (low, high) = np.asarray(t, float), interval
+    slack = 1e-9 * (high - low)
+    if not ((t >= low - slack) & (t <= high + slack)).all():
+        bad = t[~((t >= low - slack) & (t <= high + slack))].flat[0]
+        raise InputError(
+            "t", expected=f"times between {low:g} and {high:g}", got=f"{bad:g}",
+            do="ask inside, or solve the problem on a longer interval",
+        )  # fmt: skip
+    return t
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +70,19 @@ class Solution:
         return np.asarray(self.values, dtype=dtype)
 
     def __call__(self, t: Any) -> np.ndarray:
-        """``y(t)``, of the shape of t and then (dim,) where y is a vector."""
+        """``y(t)``, of the shape of t and then (dim,) where y is a vector.
+
+        Raises `InputError` outside the interval.
+        """
         return self._at(t)[0]
 
     def derivative(self, t: Any) -> np.ndarray:
-        """``y'(t)``."""
+        """``y'(t)``, as `y` itself."""
         return self._at(t)[1]
 
     def _at(self, t: Any) -> tuple[np.ndarray, np.ndarray]:
         assert self.path is not None
-        t = np.asarray(t, float)
+        t = _inside(t, (self.time[0], self.time[-1]))
         y, dy = self.path(t.reshape(-1))
         shape = t.shape if self.scalar else (*t.shape, y.shape[-1])
         return y.reshape(shape), dy.reshape(shape)
@@ -102,6 +119,7 @@ class Family:
     evaluate: Callable[[np.ndarray, np.ndarray], np.ndarray] = field(repr=False)
     draw: Callable[[int, Any], np.ndarray] = field(repr=False)
     check: Callable[[Any], np.ndarray] = field(repr=False)
+    expectation: tuple[np.ndarray, np.ndarray] = field(repr=False)  # problems and their weights
     scalar: bool = False
     scalar_r: bool = True
     mean_problem: Solution | None = field(default=None, repr=False)
@@ -110,9 +128,9 @@ class Family:
         """``y(t; r)``, shape (problems, times), then (dim,) where y is a vector.
 
         One problem leaves the first axis away, one time the second. Raises `InputError` for r
-        outside the support.
+        outside the support (of an unbounded one: its outer 0.02 %) and t outside the interval.
         """
-        t, rows = np.asarray(t, float), self.check(r)
+        t, rows = _inside(t, self.interval), self.check(r)
         out = self.evaluate(t.reshape(-1), rows)
         one = np.ndim(r) == (0 if self.scalar_r else 1)
         lead = () if one else (len(rows),)
@@ -127,9 +145,10 @@ class Family:
         asked = r[:, 0] if self.scalar_r else r
         return r, self(np.atleast_1d(np.asarray(t, float)), asked)
 
-    def mean_of_solutions(self, t: Any, *, count: int = 2000, seed: int = 0) -> np.ndarray:
-        """The mean of the solutions over the ensemble (not the solution of the mean problem)."""
-        return self.sample(count, t, seed=seed)[1].mean(axis=0)
+    def mean_of_solutions(self, t: Any) -> np.ndarray:
+        """``E_r y(t; r)``, by quadrature; not the solution of the mean problem."""
+        r, q = self.expectation
+        return np.tensordot(q, self(t, r[:, 0] if self.scalar_r else r), 1)
 
     def plot(self, **options: Any) -> Any:
         """The mean problem's solution, the mean of solutions and 50 sampled ones."""
