@@ -17,6 +17,8 @@ from jaxtyping import Array, Float
 from ..fields import MLP
 
 Interval = tuple[float, float]
+_OVERLAP = 0.2  # the exponent of a Gaussian at its neighbour's centre
+
 Table = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Functions, first and second derivatives at times, (times, count) each."""
 
@@ -40,9 +42,6 @@ class Expansion(eqx.Module):
         return self.basis.values(t, self.interval) @ self.coefficients
 
 
-_OVERLAP = 0.2  # the exponent of a Gaussian at its neighbour's centre
-
-
 def _expansion(basis: Any, count: int, interval: Interval, dim: int, start: float) -> Expansion:
     return Expansion(np.full((count, dim), float(start)), basis, interval)
 
@@ -63,9 +62,9 @@ class RBF:
     """Gaussians ``exp(-width (t - c_i)^2)``, centres evenly from `low` to `high`.
 
     Unless told, centres reach half the interval beyond both ends, and the width is
-    ``1 / (2 spacing^2)``: with twice that the error stops at a share of 1e-4 however many there are
-    (saturation ``2 exp(-pi^2 / (width spacing^2))``; Maz'ya and Schmidt 1996), here at 5e-9.
-    Coefficients begin at `start`.
+    ``0.2 / spacing^2``: sums of narrow ones ripple by a share of ``2 exp(-pi^2 / (width
+    spacing^2))`` however many there are (saturation, 1e-4 for a width of ``1 / spacing^2``;
+    Maz'ya and Schmidt 1996), and wide ones are hard to tell apart. Coefficients begin at `start`.
     """
 
     count: int = 50
@@ -89,7 +88,7 @@ class RBF:
         low = interval[0] - length / 2 if self.low is None else self.low
         high = interval[1] + length / 2 if self.high is None else self.high
         spacing = (high - low) / max(self.count - 1, 1)
-        width = spacing**-2 / 2 if self.width is None else self.width
+        width = _OVERLAP / spacing**2 if self.width is None else self.width
         return np.linspace(low, high, self.count), width
 
     def table(self, t: np.ndarray, interval: Interval) -> Table:
