@@ -182,7 +182,7 @@ def _judged(
     terms = [
         np.asarray(a) for a in _terms(problem.functional, found.model, powers(checked), checked)
     ]
-    every = [sizes(*(a[i] for a in terms), t) for i in range(len(checked))]
+    every = [sizes(*(a[i] for a in terms), t=t) for i in range(len(checked))]
     residual = np.array([size["relative_residual"] for size in every])
     worst = max(size["momentum_error"] for size in every)
     told = f"worst relative Euler-Lagrange residual of {len(checked)} problems {residual.max():.1g}"
