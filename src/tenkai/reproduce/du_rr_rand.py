@@ -57,8 +57,8 @@ def run(task: Task = Task(), *, seeds: int = 5, steps: int = 250) -> list[Row]:
         asked = {"lagrangian": Lagrangian(alpha, beta), "boundary": (0, 0),
                  "r": stats.uniform(0, 1)}  # fmt: skip
         c = 1 + alpha + beta / 2
-        book = _seeded(VariationalProblem(**asked, **BOOK), seeds, rule=ADAM, steps=steps, finish=0)
-        own = _seeded(VariationalProblem(**asked), seeds)
+        book = _seeded(seeds, {**asked, **BOOK}, rule=ADAM, steps=steps, finish=0)
+        own = _seeded(seeds, asked)
         mean = VariationalProblem(**asked).solve()
         drawn[alpha, beta] = book, own, mean
         rows += _rows(f"(α, β) = ({alpha:g}, {beta:g})", c, book, own, mean, published)
@@ -71,12 +71,10 @@ def run(task: Task = Task(), *, seeds: int = 5, steps: int = 250) -> list[Row]:
     return rows
 
 
-def _seeded(problem: VariationalProblem, seeds: int, **how: Any) -> list[Solution]:
-    """One r for every step, drawn anew for every seed; the same compiled programs."""
-    found = []
-    for problem.seed in range(seeds):
-        found.append(problem.solve(sampled=True, **how))
-    return found
+def _seeded(seeds: int, asked: dict[str, Any], **how: Any) -> list[Solution]:
+    """One r for every step, drawn anew for every seed."""
+    problems = [VariationalProblem(**asked, seed=seed) for seed in range(seeds)]
+    return [problem.solve(sampled=True, **how) for problem in problems]
 
 
 def _rows(
