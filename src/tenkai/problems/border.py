@@ -98,7 +98,7 @@ def check_kind(trial: Any, quadrature: Any, penalty: Any) -> None:
             "trial", expected="differentiable functions: Polynomial, Sine, RBF or Network",
             got=repr(trial), do="pick one from tenkai.problems, or leave trial away",
         )  # fmt: skip
-    if not hasattr(quadrature, "nodes"):
+    if quadrature is not None and not hasattr(quadrature, "nodes"):
         raise InputError(
             "quadrature", expected="GaussLegendre(n), Trapezoid(n) or RightEndpoint(n)",
             got=repr(quadrature), do="pick one from tenkai.problems, or leave quadrature away",

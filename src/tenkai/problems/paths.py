@@ -39,6 +39,9 @@ class BoundPath(eqx.Module):
     def ends(self) -> Float[Array, "2 dim"]:
         """Both ends, given or learned."""
         given = np.array(self.given, float)
+        if isinstance(self.free, np.ndarray):  # of a record: nothing may be compiled
+            given[np.isnan(given)] = self.free
+            return given
         at = np.nonzero(np.isnan(given))
         return jnp.asarray(np.nan_to_num(given)).at[at].set(self.free)
 
@@ -52,12 +55,12 @@ class BoundPath(eqx.Module):
         e, de, dde = 4 * s * (1 - s), 4 * (1 - 2 * s) / length, -8 / length**2
         return e * g, e * dg + de * g, e * ddg + 2 * de * dg + dde * g
 
-    def line(self, t: Any) -> tuple[Any, Any]:
+    def line(self, t: Float[np.ndarray, " n"]) -> tuple[Any, Any]:
         """The straight line between the ends, and its slope."""
         low, high = self.interval
         s, ends = ((t - low) / (high - low))[:, None], self.ends()
         slope = (ends[1] - ends[0]) / (high - low)
-        return (1 - s) * ends[0] + s * ends[1], jnp.broadcast_to(slope, (len(t), len(slope)))
+        return (1 - s) * ends[0] + s * ends[1], np.ones_like(s) * slope
 
     def through(self, guess: Callable[[Any], Any]) -> BoundPath:
         """The path of the same family nearest to a guess, by least squares; free ends follow it."""

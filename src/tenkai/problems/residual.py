@@ -87,7 +87,7 @@ def solution(
         natural=np.where(free, ends, np.nan), legendre=float(judged.inertia.min()),
         curvature=found.curvature, status=Status("", ""), trial=repr(trial),
         steps=found.steps, scalar=problem.scalar, history=found.history,
-        path=partial(_evaluated, found.model),
+        path=partial(_evaluated, _plain(found.model)),
     )  # fmt: skip
     return replace(record, status=_status(problem, found.kind, record))
 
@@ -116,6 +116,11 @@ def sizes(change: Any, force: Any, momentum: Any, inertia: Any, t: Any) -> dict[
     return {
         "relative_residual": _span(residual) / terms, "momentum_error": _span(gathered) / largest
     }  # fmt: skip
+
+
+def _plain(path: Any) -> Any:
+    """With NumPy arrays: an expansion is then evaluated without compiling anything."""
+    return jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, path)
 
 
 def _evaluated(path: Any, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -98,8 +98,8 @@ class VariationalProblem:
         self.lagrangian, self.guess, self.seed = lagrangian, guess, seed
         self.interval = as_interval(interval)
         self.given, self.scalar = as_boundary(boundary, guess, self.interval)
+        check_kind(trial, quadrature, penalty)
         self.trial, self.quadrature, self.penalty = trial, quadrature or _fine(trial), penalty
-        check_kind(trial, self.quadrature, penalty)
         self.ensemble = None if r is None else Ensemble.of(r)
         check_lagrangian(lagrangian, self.given.shape[1], self.scalar, self.ensemble)
 
