@@ -22,13 +22,15 @@ _FORGOTTEN = 0.02  # share of an end's variance that its start explains
 class Innovations:
     """Per variable (dim,): correlation with the next one, excess kurtosis, Kolmogorov's distance.
 
-    `memory` is the share of the ends' variance that their starts explain, `count` how many.
+    `memory` is the share of the ends' variance that their starts explain, `count` how many;
+    `values` (count, dim) are the innovations, series after series in order of time.
     """
 
     correlation: np.ndarray
     kurtosis: np.ndarray
     distance: np.ndarray
     memory: np.ndarray
+    values: np.ndarray
     count: int
 
 
@@ -45,7 +47,7 @@ def examine(errors: np.ndarray, series: np.ndarray, memory: np.ndarray) -> Innov
     share = np.sort(ndtr(errors), axis=0)
     steps = np.arange(n + 1)[:, None] / n
     distance = np.maximum(share - steps[:-1], steps[1:] - share).max(0)
-    return Innovations(linked / variance, heavy, distance, memory, n)
+    return Innovations(linked / variance, heavy, distance, memory, errors, n)
 
 
 def judge(found: Innovations, names: tuple[str, ...], loss: float, notes: tuple) -> Status:

@@ -140,7 +140,7 @@ class NeuralSDE(Estimator):
         `u` are inputs and then covariates, (k,) or (n, k); what is not given is at its training
         mean; `t` (n,) raw times, where the fields read them.
         """
-        return self._fields(y, t, u)[0]
+        return self.members_fields(y, t, u)[0].mean(0)
 
     def diffusion(self, y: Any, t: Any = None, u: Any = None) -> np.ndarray:
         """The learned diffusion ``b(y, u)`` at states `y` (n, dim) in raw units, members' mean.
@@ -148,9 +148,10 @@ class NeuralSDE(Estimator):
         (n, dim) with diagonal noise, (n, dim, dim) lower triangular with full noise, or (n, ...)
         as the user's diffusion gives it. ``b b^T`` is the covariance that an instant adds.
         """
-        return self._fields(y, t, u)[1]
+        return self.members_fields(y, t, u)[1].mean(0)
 
-    def _fields(self, y: Any, t: Any, u: Any) -> tuple[np.ndarray, np.ndarray]:
+    def members_fields(self, y: Any, t: Any = None, u: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Drift and diffusion of every member, as `drift` and `diffusion` with a leading axis."""
         self._fitted()
         states = self._states(y)
         now = None if t is None else self.data_.clock.encode(np.atleast_1d(t))
@@ -186,7 +187,7 @@ class NeuralSDE(Estimator):
                 "t", expected="increasing times", got=f"{len(at)} times", do="sort them"
             )
         start = self._states(np.asarray(y0, float).reshape(1, -1) if np.ndim(y0) < 2 else y0)
-        count = _count(paths)
+        count = sde_border.count_of(paths)
         if len(start) not in (1, count):
             raise InputError(
                 "y0", expected=f"one state, or one for each of {count} paths",
@@ -212,7 +213,7 @@ class NeuralSDE(Estimator):
         the known inputs at the forecast times, required where there are any.
         """
         self._fitted()
-        coverage, count = border.check_coverage(coverage), _count(paths)
+        coverage, count = border.check_coverage(coverage), sde_border.count_of(paths)
         known = self.data_
         if data is not None:
             known = border.match_columns(border.as_trajectories(data, learn=False), self.data_)
@@ -290,11 +291,3 @@ class NeuralSDE(Estimator):
 def _lost(values: np.ndarray) -> tuple[str, ...]:
     lost = int((~np.isfinite(values)).any((1, 2)).sum())
     return (f"{lost} of {len(values)} paths blew up: they are NaN from there on",) if lost else ()
-
-
-def _count(paths: Any) -> int:
-    if not isinstance(paths, int | np.integer) or isinstance(paths, bool) or paths < 1:
-        raise InputError(
-            "paths", expected="a whole number of at least 1", got=repr(paths), do="change it"
-        )
-    return int(paths)

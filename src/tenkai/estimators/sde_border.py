@@ -207,3 +207,12 @@ def last_row(one: Series) -> int:
             do="pass a series with values",
         )  # fmt: skip
     return int(whole[-1])
+
+
+def count_of(paths: Any) -> int:
+    """A number of paths."""
+    if not isinstance(paths, int | np.integer) or isinstance(paths, bool) or paths < 1:
+        raise InputError(
+            "paths", expected="a whole number of at least 1", got=repr(paths), do="change it"
+        )
+    return int(paths)

@@ -47,14 +47,13 @@ class Diffusion:
         return np.asarray(self.model.units.state.scale).dtype
 
     def fields(self, y: np.ndarray, t: np.ndarray | None, u) -> tuple[np.ndarray, np.ndarray]:
-        """Drift (n, dim) and diffusion (n, ...) in raw units, the members' means."""
+        """Drift (members, n, dim) and diffusion (members, n, ...) in raw units."""
         units = self.units
         now = np.broadcast_to(self.data[0].t[:1] if t is None else t, len(y))
         given = (units.time.forward(now), units.state.forward(y))
         drive = self._drive(u, len(y))
         scaled = None if drive is None else self.scaled_inputs(drive).astype(self.dtype)
-        a, b = raw_fields(self.model, *(g.astype(self.dtype) for g in given), scaled)
-        return a.mean(0), b.mean(0)
+        return raw_fields(self.model, *(g.astype(self.dtype) for g in given), scaled)
 
     def scaled_inputs(self, u: np.ndarray) -> np.ndarray:
         """Standardised inputs."""
