@@ -56,6 +56,14 @@ def test_quadratures_meet_their_order(rule: Any) -> None:
     assert w.sum() == pytest.approx(1.0) and t[-1] == 1.0
 
 
+def test_a_coarse_quadrature_moves_the_solution_by_its_order() -> None:
+    errors = []
+    for n in (400, 800):
+        y = VariationalProblem(book, (0, 1), (0, 0), Polynomial(4), RightEndpoint(n)).solve()
+        errors.append(np.abs(y(T) - exact(T)).max())
+    assert errors[0] / errors[1] == pytest.approx(2, abs=0.05)
+
+
 def test_the_book_problem_by_default() -> None:
     y = VariationalProblem(book, (0, 1), (0, 0)).solve()
     assert y.status.ok and y.status.kind == "converged" and y.curvature > 0
@@ -182,7 +190,7 @@ def test_the_residual_is_that_of_finite_differences() -> None:
 
 
 def test_a_guess_chooses_among_minima() -> None:
-    """Geodesics on a circle's plane: in polar angle a mirrored pair of extremals."""
+    """A double well: y and -y are both minima, and zero between them is none."""
 
     def lagrangian(t: Any, y: Any, dy: Any) -> Any:
         return 0.05 * dy**2 + (y**2 - 1) ** 2

@@ -73,9 +73,13 @@ class Ensemble:
         """Expectations over everything: a product rule in the probabilities.
 
         Quantile functions are singular at the ends (a normal's is infinite there, a beta's a
-        root); the double exponential rule (Takahasi and Mori 1974) takes all of them.
+        root); the double exponential rule (Takahasi and Mori 1974) takes all of them. Over more
+        numbers than a product rule can, the mean of quasi-random points (Sobol 1967).
         """
-        return self._product([_double_exponential(self._fewer(each))] * self.dim)
+        each = self._fewer(each)
+        if each < _LEAST_NODES:
+            return self._scattered()
+        return self._product([_double_exponential(each)] * self.dim)
 
     def box_nodes(self, each: int) -> Problems:
         """The same inside the box only, by Gauss-Legendre."""
