@@ -11,6 +11,7 @@ from scipy import stats
 
 from tenkai import InputError, VariationalProblem
 from tenkai.problems import RBF, Polynomial
+from tenkai.problems.ensemble import Ensemble
 
 T = np.linspace(0, 1, 101)
 UNIFORM = stats.uniform(0, 1)
@@ -119,3 +120,16 @@ def test_the_picture_of_a_family() -> None:
     np.testing.assert_allclose(ax.lines[-1].get_ydata(), exact(ax.lines[-1].get_xdata(), 1.5),
                                atol=1e-7)  # fmt: skip
     ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize(("dim", "error"), [(1, 1e-9), (3, 2e-3), (4, 1e-8), (9, 5e-3)])
+@pytest.mark.parametrize("part", [stats.uniform(0, 1), stats.norm(0, 1)], ids=["uniform", "normal"])
+def test_expectations_over_many_numbers(part: Any, dim: int, error: float) -> None:
+    """``E exp(r_1) r_2^2`` is the product of two expectations, whatever the other numbers."""
+    r, q = Ensemble.of([part] * dim).nodes(32)
+    assert len(r) <= 2048 and q.sum() == pytest.approx(1.0)
+    mean = np.exp(r[:, 0]) * (r[:, 1] ** 2 if dim > 1 else 1)
+    first = np.e - 1 if part.support()[0] == 0 else np.exp(0.5)
+    truth = first * (part.moment(2) if dim > 1 else 1)
+    scattered = dim > 3 and part.support()[0] != 0
+    assert q @ mean == pytest.approx(truth, rel=2e-2 if scattered else error)

@@ -14,6 +14,7 @@ from ..errors import InputError
 
 _MOST_NODES = 2048  # of the product rule over all dimensions
 _LEAST_NODES = 5  # for each number; with fewer the product rule is too coarse
+_DOUBLE_EXPONENTIAL = 12  # for each number; with fewer that rule is coarse
 _TAIL = 1e-4  # probability at either end of an unbounded distribution that a family leaves out
 
 
@@ -73,13 +74,16 @@ class Ensemble:
         """Expectations over everything: a product rule in the probabilities.
 
         Quantile functions are singular at the ends (a normal's is infinite there, a beta's a
-        root); the double exponential rule (Takahasi and Mori 1974) takes all of them. Over more
-        numbers than a product rule can, the mean of quasi-random points (Sobol 1967).
+        root); the double exponential rule (Takahasi and Mori 1974) takes all of them, with a dozen
+        nodes. Over four numbers and more Gauss-Legendre where the supports are bounded, at last
+        the mean of quasi-random points (Sobol 1967).
         """
         each = self._fewer(each)
-        if each < _LEAST_NODES:
+        if each >= _DOUBLE_EXPONENTIAL:
+            return self._product([_double_exponential(each)] * self.dim)
+        if each < _LEAST_NODES or self._tails.any():
             return self._scattered()
-        return self._product([_double_exponential(each)] * self.dim)
+        return self._product([_gauss(each)] * self.dim)
 
     def box_nodes(self, each: int) -> Problems:
         """The same inside the box only, by Gauss-Legendre."""
