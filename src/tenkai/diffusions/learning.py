@@ -23,11 +23,12 @@ from .moments import innovation
 from .scale import choose_scale
 from .scoring import MOST_UNKNOWNS, Scored, score_to_end, size
 from .start import Columns, Start, start
-from .training import Frame, Unknowns, Weighed, sde, train, unknowns
+from .training import FEW_STEPS, MANY_STEPS, Frame, Unknowns, Weighed, sde, train, unknowns
 from .transitions import Pairs, Transitions, arrivals, pack, substeps
 
 _NEGLIGIBLE = 0.3  # standard errors that more substeps may move an estimate by
 _MOST_DOUBLINGS = 5
+_WORSE = 20.0  # nats of likelihood that a stronger prior may cost
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,15 @@ def jacobian(pairs: Pairs, units: Units) -> np.ndarray:
 
 
 def _frames(columns: Columns, units: Units, design: Design) -> list[Frame]:
-    """A frame per member; members differ in their hidden units, so without units one is enough."""
+    """A frame per member; members differ in their hidden units, so without units one is enough.
+
+    Beside a user's field there is one, whose numbers have one value.
+    """
     random = np.random.default_rng(design.seed)
     whole = design.drift is not None and design.diffusion is not None
     width = 0 if whole else design.width
     starts: list[Start] = []
-    for _ in range(1 if whole else design.members):
+    for _ in range(1 if design.drift or design.diffusion else design.members):
         starts.append(start(columns, width, random))
         if not len(starts[-1].hidden.threshold):  # affine: all members would be the same
             starts = starts[-1:]
@@ -184,25 +188,41 @@ class _Run:
         )
 
     def _train(self) -> None:
-        design, data = self.design, self.packed()
+        if self.equation:
+            self._fit(near=False, steps=FEW_STEPS if self.few else MANY_STEPS)
+            if self.few:
+                self._score()
+            return
+        begun, before = self.at, self._likelihood()
+        self._fit(near=True)
+        if not self._likelihood() > before - _WORSE:
+            self.notes.append(
+                "the maximum is far from the first guess, as with long gaps: trained in small steps"
+            )
+            self.at = begun
+            self._fit(near=False)
+
+    def _fit(self, *, near: bool, steps: int = MANY_STEPS) -> None:
         made = train(
-            self.at,
-            self.frames,
-            data,
-            self.members,
-            design.time_dependent,
-            **design.options,
-        )
+            self.at, self.frames, self.packed(), self.members, self.design.time_dependent,
+            near, steps, **self.design.options,
+        )  # fmt: skip
         self.fits.append(made)
         self.at = jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, made.model)
-        if not self.few:
-            return
+
+    def _score(self) -> None:
+        count, history = np.float64(len(self.pairs.gap)), self.fits[-1].history
         one = jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, (self.at, self.frames))
-        last = made.history[-1]["loss"] if made.history else None
-        offset = 0.0 if last is None or not np.isfinite(last) else last * len(self.pairs.gap)
-        batch = Weighed(one[1], data, np.float64(len(self.pairs.gap)))
-        best, self.scored = score_to_end(one[0], batch, design.time_dependent, offset)
+        last = history[-1]["loss"] if history else None
+        offset = 0.0 if last is None or not np.isfinite(last) else last * count
+        batch = Weighed(one[1], self.packed(), count)
+        best, self.scored = score_to_end(one[0], batch, self.design.time_dependent, offset)
         self.at = jax.tree.map(self._stacked, best)
+
+    def _likelihood(self) -> float:
+        """The lowest member's log density of all transitions, but for a constant."""
+        errors, logs, _ = walk(self.models(), self.packed(1, 2), self.design.dtype)
+        return float((-0.5 * (errors**2).sum((1, 2)) - logs.sum(1)).min())
 
     def packed(self, finer: int = 1, room: int = 1) -> Transitions:
         """The transitions in rows, with `finer` times the substeps."""

@@ -89,7 +89,7 @@ def _moments(z: np.ndarray, density: np.ndarray, state: Scaler) -> Stationary:
     )
 
 
-def _linear(model: SDE, u: np.ndarray | None) -> tuple[np.ndarray, ...] | None:
+def _linear(model: SDE, u: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Members' drift at zero, slope and noise, where the drift is affine and the noise level."""
     drift, noise = model.drift, model.diffusion
     if not isinstance(drift, SmoothNetwork) or not isinstance(noise, Positive):

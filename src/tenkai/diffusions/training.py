@@ -21,7 +21,8 @@ from ..records import Fit
 from .start import Head
 from .transitions import Transitions, log_density
 
-_ADAM_STEPS = 60
+FEW_STEPS = 60  # where scoring follows
+MANY_STEPS = 400
 _NEWTON_STEPS = 12
 
 
@@ -117,23 +118,22 @@ def _newton() -> optax.GradientTransformation:
 
 
 @functools.cache
-def _adam() -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(0.05, _ADAM_STEPS))
+def _adam(steps: int) -> optax.GradientTransformation:
+    return optax.adam(optax.cosine_decay_schedule(0.05, steps))
 
 
 def train(
     start: Unknowns, frames: PyTree, data: Transitions, members: int, timed: bool,
-    **options: Any,
+    near: bool, steps: int, **options: Any,
 ) -> Fit:  # fmt: skip
     """Maximise the likelihood by `fit`, all members side by side on the same transitions.
 
-    Networks start near their maximum, in units in which it is round: L-BFGS. A user's numbers may
-    start far away: Adam.
+    What is `near` its maximum, in units in which that is round, takes a few steps of L-BFGS; else
+    `steps` of Adam.
     """
     count = np.float64(len(data.z0))
     axes = Weighed(0, None, None)  # type: ignore[arg-type]
-    networks = all(isinstance(a, np.ndarray) for a in (start.drift, start.diffusion))
-    rule, steps = (_newton(), _NEWTON_STEPS) if networks else (_adam(), _ADAM_STEPS)
+    rule, steps = (_newton(), _NEWTON_STEPS) if near else (_adam(steps), steps)
     return fit(
         start, likelihood(timed), Weighed(frames, data, count), rule=rule, steps=steps,
         members=members, member_axes=axes, every=min(steps, 50), stage="likelihood", **options,

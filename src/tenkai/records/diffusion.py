@@ -90,3 +90,9 @@ class Stationary:
         columns = {"mean": self.mean, "sd": self.sd}
         columns |= {f"covariance {n}": c for n, c in zip(names, self.covariance.T, strict=True)}
         return pd.DataFrame(columns, index=pd.Index(names, name="variable"))
+
+    def plot(self, **options: Any) -> Any:
+        """Matplotlib axes: the density of one variable, or ellipses of two."""
+        from .. import report
+
+        return report.plot(self, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,14 +18,12 @@ if TYPE_CHECKING:
 
 _SHOWN = 30  # paths that are drawn one by one
 _POINTS = 200
+_AHEAD = 60  # usual gaps of forecast
 
 
 @runtime_checkable
 class Fluctuating(Protocol):
     """A fitted estimator of a stochastic differential equation."""
-
-    data_: Any
-    innovations_: Any
 
     def drift(self, y: Any) -> np.ndarray: ...
 
@@ -82,7 +81,7 @@ def faint_of(shade: str) -> tuple[float, float, float, float]:
 
 
 @plot.register(Fluctuating)
-def _(sde: Fluctuating) -> np.ndarray:
+def _(sde: Any) -> np.ndarray:
     """Panels: data and forecast, drift and diffusion of every variable, what the law is."""
     data, dim = sde.data_, len(sde.data_.names)
     with lettering():
@@ -98,12 +97,13 @@ def _(sde: Fluctuating) -> np.ndarray:
     return panels
 
 
-def ahead(ax: Axes, sde: Fluctuating) -> Axes:
+def ahead(ax: Axes, sde: Any) -> Axes:
     """The end of the first series and its forecast."""
     one, clock = sde.data_[0], sde.data_.clock
-    forecast = sde.forecast()
-    first: Forecast = forecast[0] if isinstance(forecast, list) else forecast
-    tail = slice(-max(50, 2 * len(first.time)), None)
+    gap = float(np.median(np.diff(one.t)))
+    later = one.t[-1] + gap * np.arange(1, _AHEAD + 1)
+    first: Forecast = sde.forecast(times=clock.decode(later), data=_alone(sde.data_))
+    tail = slice(-2 * _AHEAD, None)
     for i, name in enumerate(sde.data_.names):
         ax.plot(clock.decode(one.t[tail]), one.x[tail, i], color=colour(i), lw=1, label=name)
         ax.plot(first.time, first.mean[:, i], "--", color=colour(i))
@@ -112,7 +112,12 @@ def ahead(ax: Axes, sde: Fluctuating) -> Axes:
     return dress(ax, title=title, x=sde.data_.time_name)
 
 
-def _fields(pair: list[Axes], sde: Fluctuating, values: np.ndarray, i: int) -> list[Axes]:
+def _alone(data: Any) -> Any:
+    """The first series alone."""
+    return dataclasses.replace(data, series=data.series[:1])
+
+
+def _fields(pair: list[Axes], sde: Any, values: np.ndarray, i: int) -> list[Axes]:
     """Drift and size of the noise of one variable against it, the others at their means."""
     name = sde.data_.names[i]
     low, high = np.quantile(values[:, i], [0.001, 0.999])
@@ -120,7 +125,7 @@ def _fields(pair: list[Axes], sde: Fluctuating, values: np.ndarray, i: int) -> l
     at[:, i] = np.linspace(low, high, _POINTS)
     noise = sde.diffusion(at)
     size = np.abs(noise[:, i]) if noise.ndim == 2 else np.linalg.norm(noise[:, i], axis=-1)
-    others = ", others at their means" if values.shape[1] > 1 else ""
+    others = " (others at their means)" if values.shape[1] > 1 else ""
     for ax, y, title in ((pair[0], sde.drift(at)[:, i], "Drift"), (pair[1], size, "Diffusion")):
         seen = ax.twinx()
         seen.hist(values[:, i], bins=40, range=(low, high), color=FLOW, alpha=0.35)
@@ -129,7 +134,8 @@ def _fields(pair: list[Axes], sde: Fluctuating, values: np.ndarray, i: int) -> l
         ax.set_zorder(seen.get_zorder() + 1)
         ax.patch.set_visible(False)
         ax.plot(at[:, i], y, color=LEARNED)
-        dress(ax, title=f"{title} of {name}{others}", x=name)
+        ax.locator_params(axis="x", nbins=6)
+        dress(ax, title=f"{title} of {name}", x=f"{name}{others}")
     pair[0].axhline(0, color=QUIET, linewidth=0.8)
     pair[1].set_ylim(bottom=0, top=1.3 * float(size.max()))
     return pair
