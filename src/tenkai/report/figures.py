@@ -1,12 +1,7 @@
-"""Findings as plotly figures: plain dictionaries of data and layout.
-
-Building them by hand is faster than plotly's validated classes and needs no import. Every text
-from the data is escaped: plotly reads a subset of HTML in labels.
-"""
+"""Findings about trajectories as plotly figures."""
 
 from __future__ import annotations
 
-from html import escape
 from statistics import NormalDist
 from typing import Any
 
@@ -16,66 +11,11 @@ from ..records import Equilibria, Fit, HeldOut
 from .axes import name_of, number, running
 from .findings import SHOWN, Findings, Shown
 from .flow import Plane
-from .fonts import PAGE_FAMILY
-from .palette import AHEAD, CYCLE, FLOW, INK, LEARNED, QUIET, RULE, colour, faint
+from .palette import AHEAD, CYCLE, FLOW, INK, LEARNED, QUIET, colour
 from .portrait import mark_of
+from .traces import DECADE, HEIGHT, Figure, axis_of, between, curve, dots_at, framed, scale_buttons
 
-Figure = dict[str, Any]
-HEIGHT = 300
 _QUANTILES = 400  # points of a Q-Q plot; more are not seen
-
-
-def _axis(title: str, **more: Any) -> dict[str, Any]:
-    return {
-        "title": {"text": escape(title), "standoff": 8},
-        "gridcolor": RULE,
-        "zeroline": False,
-        "linecolor": QUIET,
-        "automargin": True,
-        **more,
-    }
-
-
-def _figure(traces: list[dict], x: dict, y: dict, **layout: Any) -> Figure:
-    family = f'"{PAGE_FAMILY}", system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
-    base = {
-        "height": HEIGHT,
-        "margin": {"l": 56, "r": 12, "t": 34, "b": 44},
-        "font": {"family": family, "size": 13, "color": INK},
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
-        "hovermode": "closest",
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "xaxis": x,
-        "yaxis": y,
-    }
-    return {"data": traces, "layout": base | layout}
-
-
-def _line(x: Any, y: Any, shade: str, name: str = "", **more: Any) -> dict[str, Any]:
-    line = {"color": shade, "width": 2} | more.pop("line", {})
-    shown = {"name": escape(name), "showlegend": bool(name)}
-    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "line": line} | shown | more
-
-
-def _dots(x: Any, y: Any, shade: str, name: str = "", size: float = 5) -> dict[str, Any]:
-    shown = {"name": escape(name), "showlegend": bool(name)}
-    marker = {"color": shade, "size": size}
-    return {"type": "scatter", "mode": "markers", "x": x, "y": y, "marker": marker} | shown
-
-
-def _band(x: np.ndarray, lower: np.ndarray, upper: np.ndarray, shade: str) -> dict[str, Any]:
-    """One closed outline: it needs no other trace to fill to."""
-    return {
-        "type": "scatter",
-        "mode": "none",
-        "x": np.concatenate([x, x[::-1]]),
-        "y": np.concatenate([lower, upper[::-1]]),
-        "fill": "toself",
-        "fillcolor": faint(shade),
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
 
 
 def over_time(findings: Findings, variable: int) -> Figure:
@@ -90,42 +30,26 @@ def over_time(findings: Findings, variable: int) -> Figure:
         shades = (LEARNED, AHEAD, INK) if alone else (colour(k),) * 3
         names = ("learned", "forecast", "observed") if alone else (series.id, "", "")
         traces += _one_series(series, variable, shades, names)
-    x, y = _axis(findings.time_name), _axis(findings.label(variable))
+    x, y = axis_of(findings.time_name), axis_of(findings.label(variable))
     if not np.nanmin(np.concatenate([trace["y"] for trace in traces])) > 0:
-        return _figure(traces, x, y)
+        return framed(traces, x, y)
     logarithmic = findings.towering
-    scale = {"type": "log", "dtick": _DECADE} if logarithmic else {"type": "linear"}
+    scale = {"type": "log", "dtick": DECADE} if logarithmic else {"type": "linear"}
     y |= scale | {"minorloglabels": "complete"}
-    return _figure(traces, x, y, updatemenus=[_scale_buttons(logarithmic)])
-
-
-_DECADE = "D2"  # ticks at 1, 2 and 5 of each decade do not run into each other
-
-
-def _scale_buttons(logarithmic: bool) -> dict[str, Any]:
-    def button(kind: str) -> dict[str, Any]:
-        ticks = _DECADE if kind == "log" else None
-        change = {"yaxis.type": kind, "yaxis.dtick": ticks, "yaxis.autorange": True}
-        return {"label": kind, "method": "relayout", "args": [change]}
-
-    place = {"x": 1, "xanchor": "right", "y": 1.03, "yanchor": "bottom", "pad": {"r": 0}}
-    look = {"bgcolor": "white", "bordercolor": RULE, "font": {"size": 11, "color": QUIET}}
-    buttons = [button("linear"), button("log")]
-    shown = {"type": "buttons", "direction": "right", "active": int(logarithmic)}
-    return shown | place | look | {"buttons": buttons}
+    return framed(traces, x, y, updatemenus=[scale_buttons(logarithmic)])
 
 
 def _one_series(series: Shown, i: int, shades: tuple, names: tuple) -> list[dict]:
     path, ahead = series.path, series.ahead
     traces = []
     if path.lower is not None and path.upper is not None:
-        traces.append(_band(path.time, path.lower[:, i], path.upper[:, i], shades[0]))
-    traces.append(_line(path.time, path.values[:, i], shades[0], names[0]))
+        traces.append(between(path.time, path.lower[:, i], path.upper[:, i], shades[0]))
+    traces.append(curve(path.time, path.values[:, i], shades[0], names[0]))
     if ahead is not None:
-        traces.append(_band(ahead.time, ahead.lower[:, i], ahead.upper[:, i], shades[1]))
+        traces.append(between(ahead.time, ahead.lower[:, i], ahead.upper[:, i], shades[1]))
         dash = {"dash": "dash"}
-        traces.append(_line(ahead.time, ahead.mean[:, i], shades[1], names[1], line=dash))
-    traces.append(_dots(series.time, series.observed[:, i], shades[2], names[2]))
+        traces.append(curve(ahead.time, ahead.mean[:, i], shades[1], names[1], line=dash))
+    traces.append(dots_at(series.time, series.observed[:, i], shades[2], names[2]))
     return traces
 
 
@@ -137,12 +61,12 @@ def held_out(held: HeldOut, variable: int) -> Figure:
         line, dots = (AHEAD, INK) if alone else (colour(k), colour(k))
         names = ("forecast", "held out") if alone else (forecast.series, "")
         lower, upper = forecast.lower[:, variable], forecast.upper[:, variable]
-        traces.append(_band(forecast.time, lower, upper, line))
+        traces.append(between(forecast.time, lower, upper, line))
         mean, dash = forecast.mean[:, variable], {"dash": "dash"}
-        traces.append(_line(forecast.time, mean, line, names[0], line=dash))
-        traces.append(_dots(forecast.time, held.observed[k][:, variable], dots, names[1]))
+        traces.append(curve(forecast.time, mean, line, names[0], line=dash))
+        traces.append(dots_at(forecast.time, held.observed[k][:, variable], dots, names[1]))
     first = held.forecasts[0]
-    return _figure(traces, _axis(first.time_name), _axis(name_of(first, variable)))
+    return framed(traces, axis_of(first.time_name), axis_of(name_of(first, variable)))
 
 
 def phase(findings: Findings, plane: Plane) -> Figure:
@@ -154,13 +78,13 @@ def phase(findings: Findings, plane: Plane) -> Figure:
     for k, series in enumerate(findings.series):
         line, dots = (LEARNED, INK) if alone else (colour(k), colour(k))
         name = "learned path" if alone else series.id
-        traces.append(_line(series.path.values[:, i], series.path.values[:, j], line, name))
+        traces.append(curve(series.path.values[:, i], series.path.values[:, j], line, name))
         label = "observed" if alone else ""
-        traces.append(_dots(series.observed[:, i], series.observed[:, j], dots, label))
+        traces.append(dots_at(series.observed[:, i], series.observed[:, j], dots, label))
     traces += [] if found is None else _marks(found, (i, j))
-    x = _axis(findings.label(i), range=[plane.x[0], plane.x[-1]], showgrid=False)
-    y = _axis(findings.label(j), range=[plane.y[0], plane.y[-1]], showgrid=False)
-    return _figure(traces, x, y, height=int(1.4 * HEIGHT))
+    x = axis_of(findings.label(i), range=[plane.x[0], plane.x[-1]], showgrid=False)
+    y = axis_of(findings.label(j), range=[plane.y[0], plane.y[-1]], showgrid=False)
+    return framed(traces, x, y, height=int(1.4 * HEIGHT))
 
 
 def _flow(plane: Plane) -> dict[str, Any]:
@@ -169,7 +93,7 @@ def _flow(plane: Plane) -> dict[str, Any]:
     pieces = [np.concatenate([line, gap]) for line in plane.streamlets()] or [gap]
     points = np.concatenate(pieces)
     line = {"width": 1}
-    return _line(points[:, 0], points[:, 1], FLOW, "vector field", line=line, hoverinfo="skip")
+    return curve(points[:, 0], points[:, 1], FLOW, "vector field", line=line, hoverinfo="skip")
 
 
 _SYMBOLS = {
@@ -187,7 +111,7 @@ def _rings(found: Equilibria, pair: tuple[int, int]) -> list[dict]:
     for cycle in found.cycles:
         x, y = cycle.orbit[:, list(pair)].T
         line = {"width": 9} if cycle.stable else {"width": 5, "dash": "dash"}
-        traces.append(_line(x, y, CYCLE, "limit cycle", line=line))
+        traces.append(curve(x, y, CYCLE, "limit cycle", line=line))
     return traces
 
 
@@ -198,7 +122,7 @@ def _marks(found: Equilibria, pair: tuple[int, int]) -> list[dict]:
         mine = [e for e in found if e.kind == kind]
         x, y = (np.array([e.point[k] for e in mine]) for k in pair)
         look = {"size": 11, "line": {"color": INK, "width": 2}} | _SYMBOLS[mark_of(mine[0])]
-        traces.append(_dots(x, y, INK, kind) | {"marker": look})
+        traces.append(dots_at(x, y, INK, kind) | {"marker": look})
     return traces
 
 
@@ -212,30 +136,30 @@ def loss(fit: Fit) -> Figure:
         losses, validation = (
             np.array([number(r, key) for r in mine]) for key in ("loss", "validation")
         )
-        traces.append(_line(steps, losses, colour(k), str(stage)))
+        traces.append(curve(steps, losses, colour(k), str(stage)))
         if np.isfinite(validation).any():
             dotted = {"dash": "dot", "width": 1.5}
             name = f"{stage}, validation"
-            traces.append(_line(steps, validation, colour(k), name, line=dotted))
+            traces.append(curve(steps, validation, colour(k), name, line=dotted))
     for r in rows:
         if r.get("event"):
             marks.append({"x0": r["total"], "x1": r["total"], "y0": 0, "y1": 1, "yref": "paper"})
     line = {"color": FLOW, "width": 1}
     shapes = [{"type": "line", "layer": "below", "line": line} | m for m in marks]
-    y = _axis("loss", type="log", exponentformat="power", dtick=1)
-    return _figure(traces, _axis("optimiser step"), y, shapes=shapes, showlegend=False)
+    y = axis_of("loss", type="log", exponentformat="power", dtick=1)
+    return framed(traces, axis_of("optimiser step"), y, shapes=shapes, showlegend=False)
 
 
 def residuals(findings: Findings) -> Figure:
     """Standardised residuals over time."""
     deviations, time = findings.deviations(), np.concatenate([s.time for s in findings.series])
     traces = [
-        _dots(time, deviations[:, i], colour(i), name) for i, name in enumerate(findings.names)
+        dots_at(time, deviations[:, i], colour(i), name) for i, name in enumerate(findings.names)
     ]
     zero = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0}
     shapes = [zero | {"line": {"color": QUIET, "width": 1}}]
-    y = _axis("residual (sd)")
-    return _figure(traces, _axis(findings.time_name), y, shapes=shapes)
+    y = axis_of("residual (sd)")
+    return framed(traces, axis_of(findings.time_name), y, shapes=shapes)
 
 
 def quantiles(findings: Findings) -> Figure:
@@ -249,7 +173,7 @@ def quantiles(findings: Findings) -> Figure:
         normal = [NormalDist().inv_cdf(p) for p in level]
         sample = np.quantile(values, level) if count else values
         reach = max([reach, *np.abs(normal[-1:]), *np.abs(sample[[0, -1]])])
-        traces.append(_dots(normal, sample, colour(i), name))
+        traces.append(dots_at(normal, sample, colour(i), name))
     ends = [-reach, reach]
-    traces.insert(0, _line(ends, ends, QUIET, line={"width": 1}, hoverinfo="skip"))
-    return _figure(traces, _axis("normal quantile"), _axis("residual quantile"))
+    traces.insert(0, curve(ends, ends, QUIET, line={"width": 1}, hoverinfo="skip"))
+    return framed(traces, axis_of("normal quantile"), axis_of("residual quantile"))

@@ -1,8 +1,9 @@
-"""What a report shows about learned dynamics, computed once for every kind of picture."""
+"""What a report shows about a fitted estimator, computed once for every kind of picture."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import singledispatch
 from itertools import combinations
 from typing import Any, Protocol, runtime_checkable
 
@@ -65,50 +66,30 @@ class Shown:
         return self.observed - self.at_observed
 
 
-@dataclass(frozen=True, eq=False)
-class Findings:
-    """Everything that the figure and the page show; times and values in the user's units."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class About:
+    """What a report says of any fitted estimator."""
 
+    heading: str
     kind: str
     names: tuple[str, ...]
     units: dict[str, str]
     time_name: str
-    series: tuple[Shown, ...]
+    span: tuple[Any, Any]
     total_series: int
     observations: int
-    planes: tuple[Plane, ...]
-    score: float
     fit: Fit
-    held_out: HeldOut | None
-    discretisation: Discretisation | None
-    coverage: dict[str, Any] | None
     seconds: dict[str, float]
     settings: dict[str, Any]
     notes: tuple[str, ...]
     model: Any = field(repr=False)
     members: int = 1
-    equilibria: Equilibria | None = None
     parameters: Any = field(default=None, repr=False)
-    shares: dict[str, float] | None = None
 
     def label(self, variable: int) -> str:
         """Name of a variable with its unit."""
         unit = self.units.get(self.names[variable], "")
         return f"{self.names[variable]} ({unit})" if unit else self.names[variable]
-
-    @property
-    def marked(self) -> Equilibria | None:
-        """What is drawn into phase portraits: in a slice of more variables it would mislead."""
-        found = self.equilibria
-        return found if found is not None and len(found.names) == 2 else None
-
-    @property
-    def towering(self) -> bool:
-        """Whether an interval reaches so far above the data that they would shrink to a line."""
-        bands = [a.upper for s in self.series for a in (s.path, s.ahead) if a is not None]
-        highs = [band.max(0) for band in bands if band is not None]
-        tops = np.nanmax([np.nanmax(np.abs(s.observed), axis=0) for s in self.series], axis=0)
-        return bool(highs) and bool((np.max(highs, axis=0) > _TOWERING * tops).any())
 
     def numbers(self) -> list[tuple[str, str, str, str]]:
         """Of an equation's parameters: name, value, standard error and interval, rounded alike."""
@@ -128,6 +109,66 @@ class Findings:
             rows.append((str(name), value, error, f"{low} to {high}"))
         return rows
 
+
+def about(estimator: Any, what: str) -> dict[str, Any]:
+    """The fields of `About`; the heading says that it is `what` for its variables."""
+    data = estimator.data_
+    ends = np.array([min(s.t[0] for s in data), max(s.t[-1] for s in data)])
+    first, last = data.clock.decode(ends)
+    return {
+        "heading": f"{what} for {listed(data.names)}",
+        "kind": type(estimator).__name__,
+        "names": tuple(data.names),
+        "units": dict(data.units),
+        "time_name": data.time_name,
+        "span": (first, last),
+        "total_series": len(data),
+        "observations": int(sum(np.isfinite(s.x).sum() for s in data)),
+        "fit": estimator.fit_,
+        "seconds": dict(estimator.seconds_),
+        "settings": dict(estimator.get_params()),
+        "notes": tuple(data.notes),
+        "model": estimator.model_,
+        "members": getattr(estimator, "members", None) or 1,
+        "parameters": getattr(estimator, "parameters_", None),
+    }
+
+
+def listed(names: tuple[str, ...], most: int = 4) -> str:
+    """Names as words: "a, b and c"."""
+    shown = list(names[:most])
+    if len(names) > most:
+        shown.append(f"{len(names) - most} more variables")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Findings(About):
+    """What the figure and the page show of trajectories; times and values in the user's units."""
+
+    series: tuple[Shown, ...]
+    planes: tuple[Plane, ...]
+    score: float
+    held_out: HeldOut | None
+    discretisation: Discretisation | None
+    coverage: dict[str, Any] | None
+    equilibria: Equilibria | None = None
+    shares: dict[str, float] | None = None
+
+    @property
+    def marked(self) -> Equilibria | None:
+        """What is drawn into phase portraits: in a slice of more variables it would mislead."""
+        found = self.equilibria
+        return found if found is not None and len(found.names) == 2 else None
+
+    @property
+    def towering(self) -> bool:
+        """Whether an interval reaches so far above the data that they would shrink to a line."""
+        bands = [a.upper for s in self.series for a in (s.path, s.ahead) if a is not None]
+        highs = [band.max(0) for band in bands if band is not None]
+        tops = np.nanmax([np.nanmax(np.abs(s.observed), axis=0) for s in self.series], axis=0)
+        return bool(highs) and bool((np.max(highs, axis=0) > _TOWERING * tops).any())
+
     def deviations(self) -> np.ndarray:
         """Standardised residuals of the shown series, (time, dim)."""
         residuals = np.concatenate([s.residuals for s in self.series])
@@ -135,40 +176,44 @@ class Findings:
         return residuals / np.where(spread > 0, spread, 1.0)
 
 
-def gather(estimator: Any, forecasts: Any = None, coverage: float = 0.9) -> Findings:
+@singledispatch
+def gather(estimator: Any, forecasts: Any = None, coverage: float = 0.9) -> Any:
     """Everything a report shows of a fitted estimator; `forecasts` where they exist already.
 
-    A model with known inputs is not forecast: its future inputs would have to be known.
+    A model with known inputs is not forecast: its future inputs would have to be known. Raises
+    `TypeError` for an estimator that nobody registered.
     """
+    raise TypeError(f"no report for {type(estimator).__name__}; register one with findings.gather")
+
+
+@gather.register(Dynamics)
+def _(estimator: Dynamics, forecasts: Any = None, coverage: float = 0.9) -> Findings:
+    return trajectories(estimator, forecasts, coverage)
+
+
+def trajectories(estimator: Any, forecasts: Any = None, coverage: float = 0.9) -> Findings:
+    """What a report shows of learned dynamics."""
     data = estimator.data_
-    if forecasts is None:
-        forecasts = [] if data.n_inputs else estimator.forecast(coverage=coverage)
-    by_id = {f.series: f for f in (forecasts if isinstance(forecasts, list) else [forecasts])}
+    by_id = forecasts_of(estimator, forecasts, coverage)
     shown = tuple(_show(estimator, s, by_id.get(s.id), coverage) for s in list(data)[:SHOWN])
-    model, members = estimator.model_, getattr(estimator, "members", None) or 1
     return Findings(
-        kind=type(estimator).__name__,
-        names=tuple(data.names),
-        units=dict(data.units),
-        time_name=data.time_name,
+        **about(estimator, "A differential equation"),
         series=shown,
-        total_series=len(data),
-        observations=int(sum(np.isfinite(s.x).sum() for s in data)),
         planes=_planes(estimator, np.concatenate([s.observed for s in shown])),
         score=float(estimator.score()),
-        fit=estimator.fit_,
         held_out=estimator.held_out_,
         discretisation=estimator.discretisation_,
         coverage=estimator.coverage_,
-        seconds=dict(estimator.seconds_),
-        settings=dict(estimator.get_params()),
-        notes=tuple(data.notes),
-        model=model,
-        members=members,
-        parameters=getattr(estimator, "parameters_", None),
         shares=getattr(estimator, "residual_share_", None),
         equilibria=_equilibria(estimator),
     )
+
+
+def forecasts_of(estimator: Any, forecasts: Any, coverage: float) -> dict[str, Forecast]:
+    """Forecasts by series, the estimator's own where none are given and no inputs are needed."""
+    if forecasts is None:
+        forecasts = [] if estimator.data_.n_inputs else estimator.forecast(coverage=coverage)
+    return {f.series: f for f in (forecasts if isinstance(forecasts, list) else [forecasts])}
 
 
 def _show(estimator: Any, series: Any, forecast: Forecast | None, coverage: float) -> Shown:

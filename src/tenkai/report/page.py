@@ -13,10 +13,11 @@ import numpy as np
 
 from .. import __version__
 from ..storage import write_atomic
-from . import figures
-from .findings import Findings, gather
+from .findings import About, gather
 from .fonts import font_face
+from .parts import Page
 from .sections import sections
+from .traces import Figure
 
 _START = """
 const figures = JSON.parse(document.getElementById("figures").textContent);
@@ -38,7 +39,7 @@ def html(
     forecasts: Any = None,
     coverage: float = 0.9,
 ) -> Path:
-    """Write the report of a fitted estimator of trajectories to `path` and return the path.
+    """Write the report of a fitted estimator to `path` and return the path.
 
     `forecasts` are shown instead of the estimator's default ones; `coverage` is of all intervals.
     The file is replaced in one step, so that a reader never sees half a page.
@@ -50,13 +51,13 @@ def html(
     return path
 
 
-def render(findings: Findings, title: str = "") -> str:
+def render(findings: About, title: str = "") -> str:
     """The whole page as text."""
     from plotly.offline import get_plotlyjs
 
-    heading = title or f"A differential equation for {_listed(findings.names)}"
-    drawn: dict[str, figures.Figure] = {}
-    body = sections(findings, heading, drawn)
+    heading = title or findings.heading
+    drawn: dict[str, Figure] = {}
+    body = sections(findings, heading, Page(drawn))
     data = _inert(json.dumps(drawn, default=_plain, ensure_ascii=False, allow_nan=False))
     style = files("tenkai.report").joinpath("page.css").read_text(encoding="utf-8")
     made = f"Made by tenkai {__version__} on {date.today().isoformat()}."
@@ -68,14 +69,6 @@ def render(findings: Findings, title: str = "") -> str:
         f'<script type="application/json" id="figures">{data}</script>\n'
         f"<script>{get_plotlyjs()}</script>\n<script>{_START}</script></body></html>\n"
     )
-
-
-def _listed(names: tuple[str, ...], most: int = 4) -> str:
-    """Names as words: "a, b and c"."""
-    shown = list(names[:most])
-    if len(names) > most:
-        shown.append(f"{len(names) - most} more variables")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _inert(data: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .axes import band, dress, new_figure, plot
-from .findings import Dynamics, Findings, Shown, gather
+from .findings import Dynamics, Findings, Shown, trajectories
 from .flow import Plane
 from .fonts import lettering
 from .palette import AHEAD, FLOW, INK, LEARNED, colour
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @plot.register(Dynamics)
 def _(estimator: Dynamics) -> np.ndarray:
     """Panels: every variable with data, fit and forecast, then the phase portraits."""
-    findings = gather(estimator)
+    findings = trajectories(estimator)
     dim, planes = len(findings.names), findings.planes
     rows = dim + (len(planes) + 1) // 2
     with lettering():

@@ -1,144 +1,73 @@
-"""The parts of the report in their order. Every text from outside passes `escape`."""
+"""The page of learned dynamics, in its order. Every text from outside passes `escape`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from functools import singledispatch
 from html import escape
-from typing import Any
-
-import numpy as np
 
 from ..records.equilibria import sentence
 from . import figures
-from .axes import running
-from .diagram import draw
-from .findings import SHOWN, Findings
-from .palette import INK, LEARNED, QUIET, RULE, colour
+from .findings import SHOWN, About, Findings
+from .palette import INK, LEARNED, QUIET, RULE
+from .parts import (
+    Page,
+    bars,
+    capital,
+    network,
+    numbers,
+    opening,
+    plots,
+    section,
+    settings,
+    table,
+    training,
+)
 from .verdict import Measured, Verdict, forecast_verdict, interval_verdict, measured
 
 _PANELS = 12  # variables with a panel of their own
 
 
-def sections(findings: Findings, heading: str, drawn: dict[str, figures.Figure]) -> str:
-    """The body of the page; the figures it refers to are put into `drawn` by their id."""
-    page = _Page(drawn)
+@singledispatch
+def sections(findings: About, heading: str, page: Page) -> str:
+    """The body of the page of what was found; figures it refers to are placed on `page`."""
+    raise TypeError(f"no page for {type(findings).__name__}")
+
+
+@sections.register
+def _(f: Findings, heading: str, page: Page) -> str:
+    told = () if f.discretisation is None else (f.discretisation.message,)
     parts = [
-        _opening(findings, heading),
-        _course(findings, page),
-        _held_out(findings, page),
-        _equation(findings),
-        _portrait(findings, page),
-        _standstill(findings),
-        _residuals(findings, page),
-        _coverage(findings),
-        _discretisation(findings),
-        _training(findings, page),
-        _network(findings),
-        _settings(findings),
+        opening(f, heading, _answers(f), told),
+        _course(f, page),
+        _held_out(f, page),
+        _equation(f),
+        _portrait(f, page),
+        _standstill(f),
+        _residuals(f, page),
+        _coverage(f),
+        _discretisation(f),
+        training(f, page),
+        network(f),
+        settings(f),
     ]
     return "\n".join(p for p in parts if p)
 
 
-class _Page:
-    """Numbers the figures and keeps them for the script at the end."""
-
-    def __init__(self, drawn: dict[str, figures.Figure]):
-        self.drawn = drawn
-
-    def place(self, figure: figures.Figure, alt: str) -> str:
-        name = f"figure-{len(self.drawn) + 1}"
-        self.drawn[name] = figure
-        return f'<figure><div id="{name}" role="img" aria-label="{escape(alt)}"></div></figure>'
-
-
-def _section(title: str, *body: str, note: str = "") -> str:
-    hint = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f"<section><h2>{escape(title)}</h2>{hint}{''.join(body)}</section>"
-
-
-def _plots(items: Iterable[str], look: str = "") -> str:
-    return f'<div class="{f"plots {look}".strip()}">{"".join(items)}</div>'
-
-
-def _table(head: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> str:
-    top = "".join(f"<th>{escape(h)}</th>" for h in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
-
-
-def _bars(rows: Iterable[tuple[str, float, str]], shades: Sequence[str]) -> str:
-    """A table whose numbers are also bars: name, number, the number as text."""
-    rows = list(rows)
-    most = max((v for _, v, _ in rows if np.isfinite(v)), default=0.0) or 1.0
-    lines = []
-    for (name, value, text), shade in zip(rows, shades, strict=True):
-        share = 100 * value / most if np.isfinite(value) else 0
-        lines.append(
-            f"<tr><td>{escape(name)}</td><td>{escape(text)}</td><td class='bar'>"
-            f'<span style="width:{share:.1f}%;background:{shade}"></span></td></tr>'
-        )
-    return f'<div class="scroll"><table class="bars">{"".join(lines)}</table></div>'
-
-
-def _opening(f: Findings, heading: str) -> str:
-    many = f"{f.total_series} series" if f.total_series > 1 else "one series"
-    count = f"{f.observations:,} observed values of {len(f.names)} variable"
-    count += "s" if len(f.names) > 1 else ""
-    lead = f"{f.kind} learned from {many}: {count}{_span(f)}."
-    status = f.fit.status
-    lines = [status.message]
-    lines += [f"Cause: {status.cause}."] if status.cause else []
-    lines += [f"What to do: {status.remedy}."] if status.remedy else []
-    told = "".join(f"<p>{escape(_sentence(line))}</p>" for line in lines)
-    elsewhere = {*f.notes, f.discretisation and f.discretisation.message}
-    notes = [note for note in status.notes if note not in elsewhere]
-    told += "".join(f'<p class="note">{escape(_sentence(note))}</p>' for note in notes)
-    look = "status" if status.ok else "status bad"
-    return (
-        f'<header><h1>{escape(heading)}</h1><p class="lead">{escape(lead)}</p>'
-        f'<div class="{look}">{told}</div>{_cards(f)}</header>'
-    )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _span(f: Findings) -> str:
-    first = min(_moment(s.time[0]) for s in f.series)
-    last = max(_moment(s.time[-1]) for s in f.series)
-    return f", {f.time_name} {first} to {last}" if f.total_series == 1 else ""
-
-
-def _moment(value: Any) -> str:
-    value = np.asarray(value)
-    if value.dtype.kind == "M":
-        return str(np.datetime_as_string(value, unit="s")).removesuffix("T00:00:00")
-    return f"{float(value):.6g}"
-
-
-def _cards(f: Findings) -> str:
-    cards = [
+def _answers(f: Findings) -> list[Verdict]:
+    """What the page says first."""
+    explained = "Share of the variance that one solve explains."
+    answers = [
         forecast_verdict(f.held_out),
         interval_verdict(f.held_out, f.coverage),
-        Verdict(
-            "Learned path", f"R² {f.score:.3f}", "Share of the variance that one solve explains."
-        ),
+        Verdict("Learned path", f"R² {f.score:.3f}", explained),
     ]
     if f.discretisation is not None:
         value = "an ODE" if f.discretisation.is_ode else "a discrete map"
-        cards.append(Verdict("What was learned", value, f.discretisation.message))
-    items = "".join(
-        f'<li><div class="label">{escape(c.label)}</div><div class="value">{escape(c.value)}</div>'
-        f"<p>{escape(_sentence(c.sentence))}</p></li>"
-        for c in cards
-    )
-    return f'<ul class="cards">{items}</ul>'
+        answers.append(Verdict("What was learned", value, f.discretisation.message))
+    return answers
 
 
-def _course(f: Findings, page: _Page) -> str:
+def _course(f: Findings, page: Page) -> str:
     shown = range(min(len(f.names), _PANELS))
     note = "Bands are intervals for observations; dots are what was observed."
     if f.total_series > SHOWN:
@@ -149,10 +78,10 @@ def _course(f: Findings, page: _Page) -> str:
         page.place(figures.over_time(f, i), f"{f.names[i]}: data, learned path, forecast")
         for i in shown
     ]
-    return _section("Data, learned path and forecast", _plots(items), note=note)
+    return section("Data, learned path and forecast", plots(items), note=note)
 
 
-def _held_out(f: Findings, page: _Page) -> str:
+def _held_out(f: Findings, page: Page) -> str:
     held = f.held_out
     if held is None or not held.forecasts:
         return ""
@@ -165,11 +94,11 @@ def _held_out(f: Findings, page: _Page) -> str:
     errors += [(name, e, f"{e:.3g}") for name, e in held.naive.items()]
     note = "A model that never saw the end of the series forecasts it. " + held.note
     label = '<p class="note">Root mean square error in standard deviations of each variable.</p>'
-    return _section(
+    return section(
         "Forecast of a held-out end",
-        _plots(items, "two"),
+        plots(items, "two"),
         label,
-        _bars(errors, [LEARNED, *[RULE] * len(held.naive)]),
+        bars(errors, [LEARNED, *[RULE] * len(held.naive)]),
         note=note,
     )
 
@@ -178,14 +107,14 @@ def _equation(f: Findings) -> str:
     """The numbers of a user's equation, and the share of a network beside it."""
     if f.parameters is None:
         return ""
-    body = _table(("parameter", "value", "standard error", "90% interval"), f.numbers())
+    body = numbers(f)
     if f.shares is not None:
         shares = ((name, f"{share:.1%}") for name, share in f.shares.items())
-        body += _table(("variable", "share of the network in its slope along the data"), shares)
-    return _section("The equation", body, note="In the units of the equation's own parameters.")
+        body += table(("variable", "share of the network in its slope along the data"), shares)
+    return section("The equation", body, note="In the units of the equation's own parameters.")
 
 
-def _portrait(f: Findings, page: _Page) -> str:
+def _portrait(f: Findings, page: Page) -> str:
     if not f.planes:
         return ""
     items = [
@@ -195,9 +124,7 @@ def _portrait(f: Findings, page: _Page) -> str:
     note = "Arrows show where the learned equation moves the state; their length means nothing."
     if len(f.names) > 2:
         note += " The other variables stay at their medians."
-    return _section(
-        "Phase portrait", _plots(items, "two" if len(items) > 1 else "narrow"), note=note
-    )
+    return section("Phase portrait", plots(items, "two" if len(items) > 1 else "narrow"), note=note)
 
 
 def _standstill(f: Findings) -> str:
@@ -206,23 +133,23 @@ def _standstill(f: Findings) -> str:
     if found is None:
         return ""
     rows = ((cell.replace(" ± ", "\u00a0±\u00a0") for cell in row) for row in found.rows())
-    table = _table(found.heads(), rows) if len(found) else ""
-    words = "".join(f"<p>{escape(_sentence(sentence(c, found)))}.</p>" for c in found.cycles)
-    words += "".join(f'<p class="note">{escape(_sentence(line))}.</p>' for line in found.notes)
+    places = table(found.heads(), rows) if len(found) else ""
+    words = "".join(f"<p>{escape(capital(sentence(c, found)))}.</p>" for c in found.cycles)
+    words += "".join(f'<p class="note">{escape(capital(line))}.</p>' for line in found.notes)
     note = "Where the learned equation stands still or goes round: place and spread over members."
     if found.inputs:
         held = ", ".join(f"{name} at {value:.4g}" for name, value in found.inputs.items())
         note += f" Held constant: {held}."
-    return _section("Equilibria and limit cycles", table, words, note=note)
+    return section("Equilibria and limit cycles", places, words, note=note)
 
 
-def _residuals(f: Findings, page: _Page) -> str:
+def _residuals(f: Findings, page: Page) -> str:
     items = [
         page.place(figures.residuals(f), "residuals over time"),
         page.place(figures.quantiles(f), "quantiles of the residuals"),
     ]
     note = "Observed minus learned. A pattern over time is structure that the equation misses."
-    return _section("Residuals", _plots(items, "two"), note=note)
+    return section("Residuals", plots(items, "two"), note=note)
 
 
 def _coverage(f: Findings) -> str:
@@ -232,15 +159,15 @@ def _coverage(f: Findings) -> str:
     rows = []
     for c in counts:
         low, high = c.interval()
-        counted, interval = f"{c.inside} of {c.points}", f"{low:.0%} to {high:.0%}"
-        cells = (c.what, counted, f"{c.share:.1%}", interval, f"{c.nominal:.0%}")
+        inside, interval = f"{c.inside} of {c.points}", f"{low:.0%} to {high:.0%}"
+        cells = (c.what, inside, f"{c.share:.1%}", interval, f"{c.nominal:.0%}")
         texts = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         rows.append(f"<tr>{texts}<td>{_strip(c)}</td></tr>")
     heads = ("measured on", "inside", "share", "95% binomial interval", "nominal", "")
     head = "".join(f"<th>{h}</th>" for h in heads)
-    table = f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+    counted = f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
     note = "How many points that training did not see lie inside the intervals."
-    return _section("Coverage of the intervals", table, note=note)
+    return section("Coverage of the intervals", counted, note=note)
 
 
 def _strip(c: Measured) -> str:
@@ -266,31 +193,4 @@ def _discretisation(f: Findings) -> str:
         ("tolerance", f"{d.tolerance:.2g}"),
     ]
     head = ("the learned path, solved again", "largest move, relative to its range")
-    return _section("Discretisation", _table(head, rows), note=_sentence(d.message))
-
-
-def _training(f: Findings, page: _Page) -> str:
-    """The loss, and below it the time that each stage took, in the same colours."""
-    rows = running(f.fit)
-    order = list(dict.fromkeys(r["stage"] for r in rows))
-    stages = sorted(f.seconds, key=lambda s: order.index(s) if s in order else -1)
-    shades = [colour(order.index(s)) if s in order else QUIET for s in stages]
-    spent = _bars(((s, f.seconds[s], f"{f.seconds[s]:.2f} s") for s in stages), shades)
-    steps, total = (rows[-1]["total"] if rows else 0), sum(f.seconds.values())
-    note = f"{steps:,} steps, {total:.1f} s in all. Loss in standardised units."
-    return _section("Training", page.place(figures.loss(f.fit), "loss by stage"), spent, note=note)
-
-
-def _network(f: Findings) -> str:
-    picture = draw(f.model, f.members).svg
-    return _section("Network", f'<div class="scroll network">{picture}</div>')
-
-
-def _settings(f: Findings) -> str:
-    rows = ((name, getattr(value, "name", value)) for name, value in sorted(f.settings.items()))
-    settings = _section("Settings", _table(("option", "value"), rows))
-    if not f.notes:
-        return f'<div class="columns">{settings}</div>'
-    told = "".join(f"<li>{escape(note)}</li>" for note in f.notes)
-    notes = _section("Notes from reading the data", f"<ul>{told}</ul>")
-    return f'<div class="columns">{settings}{notes}</div>'
+    return section("Discretisation", table(head, rows), note=capital(d.message))
