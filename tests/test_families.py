@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -133,3 +135,15 @@ def test_expectations_over_many_numbers(part: Any, dim: int, error: float) -> No
     truth = first * (part.moment(2) if dim > 1 else 1)
     scattered = dim > 3 and part.support()[0] != 0
     assert q @ mean == pytest.approx(truth, rel=2e-2 if scattered else error)
+
+
+def test_the_guide_runs() -> None:
+    """Every block of the half on variational problems, in one session."""
+    text = (Path(__file__).parent.parent / "docs" / "problems.md").read_text("utf-8")
+    half = text.split("## Optimal control")[0]
+    session: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", half, re.DOTALL):
+        exec(block, session)
+    assert session["y"].action == pytest.approx(1 + np.sinh(2) / 2, abs=1e-9)
+    assert session["y"].status.ok and session["family"].status.ok
+    assert session["drawn"](0.5) == pytest.approx(session["one"](0.5), abs=1e-3)

@@ -189,6 +189,15 @@ def test_the_residual_is_that_of_finite_differences() -> None:
     assert y.status.kind == "not converged" and y.relative_residual > 0.1
 
 
+def test_a_narrow_layer_takes_more_polynomials() -> None:
+    """``y' = 10 (1 - y^2)``: the least wall between two wells."""
+    ends = (np.tanh(-10.0), np.tanh(10.0))
+    y = VariationalProblem(lambda t, y, dy: 0.01 * dy**2 + (y**2 - 1) ** 2, (-1, 1), ends).solve()
+    assert y.status.kind == "converged" and "128" in y.trial
+    t = np.linspace(-1, 1, 201)
+    np.testing.assert_allclose(y(t), np.tanh(10 * t), atol=1e-7)
+
+
 def test_a_guess_chooses_among_minima() -> None:
     """A double well: y and -y are both minima, and zero between them is none."""
 

@@ -105,7 +105,7 @@ def _learned(problem: VariationalProblem, path: BoundPath, powers: Powers) -> Mi
     assert problem.ensemble is not None
     nodes = problem.ensemble.box_nodes(2 * powers.degree + 4)
     loss, data, model = (
-        _Expected(problem.functional),
+        _Expected(problem.functional(path.inner.basis)),
         (nodes, powers(nodes.r)),
         _first(path, powers),
     )
@@ -180,7 +180,10 @@ def _judged(
     """The Euler-Lagrange equation at problems that were drawn, not trained on."""
     t = _times(problem)
     terms = [
-        np.asarray(a) for a in _terms(problem.functional, found.model, powers(checked), checked)
+        np.asarray(a)
+        for a in _terms(
+            problem.functional(found.model.shape.inner.basis), found.model, powers(checked), checked
+        )
     ]
     every = [sizes(*(a[i] for a in terms), t=t) for i in range(len(checked))]
     residual = np.array([size["relative_residual"] for size in every])

@@ -36,7 +36,7 @@ class BoundPath(eqx.Module):
         inner = 4 * s * (1 - s) * inner if self.envelope else inner
         return (1 - s) * ends[0] + s * ends[1] + inner
 
-    def ends(self) -> Float[Array, "2 dim"]:
+    def ends(self) -> Float[Array | np.ndarray, "2 dim"]:
         """Both ends, given or learned."""
         given = np.array(self.given, float)
         if isinstance(self.free, np.ndarray):  # of a record: nothing may be compiled

@@ -76,7 +76,7 @@ def solution(
     problem: VariationalProblem, found: Minimum, trial: Trial, data: Problems | None
 ) -> Solution:
     """The record of a minimum, with everything that tells whether to trust it."""
-    judged = _Judged._make(map(np.asarray, _judged(problem.functional, found.model, data)))
+    judged = _Judged._make(map(np.asarray, _judged(problem.functional(trial), found.model, data)))
     t = _times(problem)
     free = np.isnan(problem.given)
     ends = judged.momentum[[0, -1]] / _largest(judged.momentum, judged.inertia)

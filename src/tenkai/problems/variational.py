@@ -23,12 +23,12 @@ from .paths import PenalisedPath, bound
 from .quadrature import GaussLegendre, Quadrature
 from .residual import solution
 
-_REFINED = (16, 32, 64)  # polynomials of the default trial
+_REFINED = (16, 48, 128)  # polynomials of the default trial
 _EXPECTED = 32  # nodes of an expectation over one number
 _STEPS = 2000  # of a rule, where none are asked for
 _RATE = 0.03  # at which Adam begins, where no rule is passed
 _HOPELESS = ("unbounded", "not finite")
-_SETTLED = 1e-9  # relative Euler-Lagrange residual at which refining ends
+_SETTLED = 1e-8  # relative Euler-Lagrange residual at which refining ends
 
 
 class _How(NamedTuple):
@@ -47,7 +47,7 @@ def _decaying(steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(_RATE, steps))
 
 
-def _fine(trial: Trial | None) -> GaussLegendre:
+def _fine(trial: Trial) -> GaussLegendre:
     """Gauss-Legendre, two nodes for every function at least."""
     return GaussLegendre(max(GaussLegendre.n, 2 * getattr(trial, "count", 0)))
 
@@ -99,19 +99,18 @@ class VariationalProblem:
         self.interval = as_interval(interval)
         self.given, self.scalar = as_boundary(boundary, guess, self.interval)
         check_kind(trial, quadrature, penalty)
-        self.trial, self.quadrature, self.penalty = trial, quadrature or _fine(trial), penalty
+        self.trial, self.quadrature, self.penalty = trial, quadrature, penalty
         self.ensemble = None if r is None else Ensemble.of(r)
         check_lagrangian(lagrangian, self.given.shape[1], self.scalar, self.ensemble)
 
-    @property
-    def functional(self) -> Functional:
+    def functional(self, trial: Trial) -> Functional:
         """What is minimised; equal ones share compiled programs."""
         given = tuple(tuple(None if np.isnan(v) else float(v) for v in end) for end in self.given)
         scalar_r = None if self.ensemble is None else self.ensemble.scalar
+        quadrature = self.quadrature or _fine(trial)
         return Functional(
-            self.lagrangian, self.interval, given, self.scalar, scalar_r, self.quadrature,
-            self.penalty,
-        )  # fmt: skip
+            self.lagrangian, self.interval, given, self.scalar, scalar_r, quadrature, self.penalty
+        )
 
     def solve(
         self,
@@ -160,7 +159,7 @@ class VariationalProblem:
         return best
 
     def _solve(self, trial: Trial, how: _How, start: Solution | None = None) -> Solution:
-        path, functional = self._path(trial, start), self.functional
+        path, functional = self._path(trial, start), self.functional(trial)
         linear = isinstance(path.inner, Expansion)
         data = None if self.ensemble is None else self.ensemble.nodes(_EXPECTED)
         stochastic = how.rule is not None or how.sampled or not linear

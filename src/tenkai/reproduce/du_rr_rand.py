@@ -52,10 +52,11 @@ def off(solution: Solution, c: float) -> float:
 
 def run(task: Task = Task(), *, seeds: int = 5, steps: int = 250) -> list[Row]:
     """Median errors over seeds for each (alpha, beta); then the family of all problems."""
-    rows, drawn = [], {}
+    rows: list[Row] = []
+    drawn: dict[tuple[float, float], tuple[list[Solution], list[Solution], Solution]] = {}
     for (alpha, beta), published in CASES.items():
-        asked = {"lagrangian": Lagrangian(alpha, beta), "boundary": (0, 0),
-                 "r": stats.uniform(0, 1)}  # fmt: skip
+        asked: dict[str, Any] = {"lagrangian": Lagrangian(alpha, beta), "boundary": (0, 0),
+                                 "r": stats.uniform(0, 1)}  # fmt: skip
         c = 1 + alpha + beta / 2
         book = _seeded(seeds, {**asked, **BOOK}, rule=ADAM, steps=steps, finish=0)
         own = _seeded(seeds, asked)
@@ -67,7 +68,8 @@ def run(task: Task = Task(), *, seeds: int = 5, steps: int = 250) -> list[Row]:
     family = problem.solve_family()
     rows += _family_rows(family, time.perf_counter() - begun)
     if task.out is not None:
-        draw(*drawn[0.0, 1.0], family, task.out / "du-rr-rand.png")
+        book, own, mean = drawn[0.0, 1.0]
+        draw(book, own, mean, family, task.out / "du-rr-rand.png")
     return rows
 
 
