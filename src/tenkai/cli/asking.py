@@ -1,4 +1,4 @@
-"""`tenkai forecast`, `simulate` and `report`: questions to a learned model."""
+"""`tenkai forecast` and `report`: questions to a learned model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from .folder import Run
+from .models import model_of, refuse_strangers
 from .training import check_coverage, usual_forecasts, write_table
 
 
@@ -47,6 +48,8 @@ def forecast(
     """Forecast the learned series, or those of other data whose states are estimated first."""
     question.check()
     arguments = Run(run).read()["arguments"]
+    asked = {} if question.kind == "observation" else {"kind": question.kind}
+    refuse_strangers(arguments["model"], asked, model_of(arguments).asked)
     estimator = load(Run(run), cache)
     shown = estimator.data_ if data is None else _read_like(arguments, data)
     clock, horizon = estimator.data_.clock, question.horizon
@@ -59,12 +62,12 @@ def forecast(
     if question.inputs is None:
         need_inputs(estimator.data_)
     else:
-        table = _read_inputs(arguments, question.inputs, estimator.data_)
+        table = read_inputs(arguments, question.inputs, estimator.data_)
         known["times"], known["inputs"] = inputs_ahead(table, shown, at, horizon)
         horizon = None
-    made = estimator.forecast(horizon, coverage=question.coverage, kind=question.kind, **known)
+    made = estimator.forecast(horizon, coverage=question.coverage, **asked, **known)
     made = made if isinstance(made, list) else [made]
-    _write(made if at is None else [_only(record, clock, at) for record in made], out)
+    write_out(made if at is None else [_only(record, clock, at) for record in made], out)
 
 
 def _only(record: Any, clock: Any, at: np.ndarray) -> Any:
@@ -81,48 +84,6 @@ def need_inputs(data: Any) -> None:
             "--inputs", expected=f"a table of future values of {', '.join(data.input_names)}",
             got="none", do="pass --inputs FILE",
         )  # fmt: skip
-
-
-def simulate(
-    run: Path,
-    y0: str,
-    until: str,
-    start: str | None,
-    points: int,
-    inputs: Path | None,
-    out: Path | None,
-    *,
-    cache: bool,
-) -> None:
-    """Solve the learned equation from a state given by the variables' names."""
-    if points < 2:
-        raise InputError("--points", expected="at least 2", got=str(points), do="pass more")
-    arguments = Run(run).read()["arguments"]
-    estimator = load(Run(run), cache)
-    data = estimator.data_
-    names = data.names
-    if getattr(estimator, "order", 1) == 2:
-        names = (*names, *(f"velocity of {n}" for n in names))
-    state = parse_state(y0, names)
-    begin = min(s.t[0] for s in data) if start is None else data.clock.encode([start])[0]
-    end = data.clock.encode([until])[0]
-    if not end > begin:
-        raise InputError(
-            "--until", expected=f"a time after {data.clock.decode(begin)}", got=until,
-            do="pass a later end, or another --start",
-        )  # fmt: skip
-    asked = at = np.linspace(begin, end, points)
-    u = None
-    if inputs is None:
-        need_inputs(data)
-    else:
-        table = _read_inputs(arguments, inputs, data)
-        row = table[0]
-        at = np.union1d(at, row.t[(row.t > begin) & (row.t < end)])  # nothing of them is skipped
-        u = _held(row, at, table)
-    path = estimator.simulate(state, data.clock.decode(at), u)
-    keep = np.isin(at, asked)
-    _write([replace(path, time=path.time[keep], values=path.values[keep])], out)
 
 
 def report(run: Path, *, cache: bool) -> None:
@@ -201,7 +162,7 @@ def _read_like(arguments: dict[str, Any], path: Path) -> Any:
     return read_trajectories(path, **{name: arguments[name] for name in names}, learn=False)
 
 
-def _read_inputs(arguments: dict[str, Any], path: Path, data: Any) -> Any:
+def read_inputs(arguments: dict[str, Any], path: Path, data: Any) -> Any:
     """Known inputs as trajectories, in the run's columns."""
     from ..data import read_trajectories
 
@@ -235,7 +196,7 @@ def inputs_ahead(
                 do="add future rows, or pass a longer --horizon",
             )  # fmt: skip
         times[s.id] = table.clock.decode(moments)
-        inputs.append(_held(row, moments, table))
+        inputs.append(held(row, moments, table))
     return times, inputs
 
 
@@ -245,7 +206,7 @@ def _row_of(table: Any, one: Any, shown: Any) -> Any:
     return table[0] if len(table) == 1 and (stranger or len(shown) == 1) else table[one.id]
 
 
-def _held(row: Any, at: np.ndarray, table: Any) -> np.ndarray:
+def held(row: Any, at: np.ndarray, table: Any) -> np.ndarray:
     """Inputs of one series at the times, on the straight line between its rows."""
     if at[0] < row.t[0] or at[-1] > row.t[-1] or np.isnan(row.x).any():
         raise InputError(
@@ -274,7 +235,11 @@ def load(run: Run, cache: bool) -> Any:
     return estimators.load(run.model)
 
 
-def _write(records: list[Any], out: Path | None) -> None:
+def write_out(records: list[Any], out: Path | None) -> None:
+    """The records as one table, their notes to standard error."""
+    for record in records:
+        for note in getattr(record, "notes", ()):
+            print(f"Note: {note}", file=sys.stderr)
     if out is None:
         return write_table(records, sys.stdout)
     try:

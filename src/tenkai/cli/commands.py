@@ -23,6 +23,7 @@ from .options import (
     Members,
     Model,
     NoCache,
+    Noise,
     Positive,
     Quiet,
     RunPath,
@@ -75,24 +76,31 @@ def fit(
     positive: Positive = None,
     augment: Augment = None,
     order: Annotated[
-        int | None, typer.Option(metavar="1|2", help="2: only positions are observed.")
+        int | None,
+        typer.Option(metavar="1|2", help="neural-ode: 2 where only positions are observed."),
     ] = None,
     time_dependent: Annotated[
         bool | None, typer.Option("--time-dependent", help="Let the equation depend on the time.")
     ] = None,
+    noise: Noise = None,
     members: Members = None,
     width: Width = None,
-    depth: Annotated[int | None, typer.Option(help="Hidden layers.")] = None,
-    activation: Annotated[str | None, typer.Option(help="Of the hidden layers.")] = None,
+    depth: Annotated[int | None, typer.Option(help="neural-ode: hidden layers.")] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="neural-ode: of the hidden layers.")
+    ] = None,
     decay: Annotated[
-        str | None, typer.Option(metavar="X|auto", help="Weight decay of the networks.")
+        str | None, typer.Option(metavar="X|auto", help="neural-ode: weight decay.")
     ] = None,
     jacobian: Annotated[
-        str | None, typer.Option(metavar="X|auto", help="Penalty against blow-up beyond the data.")
+        str | None,
+        typer.Option(metavar="X|auto", help="neural-ode: penalty against blow-up beyond the data."),
     ] = None,
     steps: Steps = None,
     matching_steps: MatchingSteps = None,
-    held_out: Annotated[float | None, typer.Option(help="Share of each end to test on.")] = None,
+    held_out: Annotated[
+        float | None, typer.Option(help="neural-ode: share of each end to test on.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(metavar="float32|float64")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of everything random. [default: 0]")
@@ -121,6 +129,7 @@ def fit(
             "augment": counted("augment", augment, 0),
             "order": order,
             "time_dependent": time_dependent,
+            "noise": noise,
             "members": members,
             "width": counted("width", width, 1),
             "depth": depth,
@@ -173,13 +182,18 @@ def simulate(
     ] = None,
     points: Annotated[int, typer.Option(help="Number of times.")] = 100,
     inputs: Annotated[Path | None, typer.Option(help="Table of known inputs.")] = None,
+    paths: Annotated[
+        int | None, typer.Option(help="neural-sde: number of paths. [default: 100]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="neural-sde: of the noise. [default: 0]")] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file. [default: standard output]")] = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Solve the learned equation from any state, as a long table."""
-    from . import asking
+    """Solve the learned equation from any state, as a long table; with noise, many paths."""
+    from . import simulating
 
-    asking.simulate(run, y0, until, start, points, inputs, out, cache=not no_cache)
+    asked = simulating.Course(y0, until, start, points, inputs, {"paths": paths, "seed": seed})
+    simulating.simulate(run, asked, out, cache=not no_cache)
 
 
 @app.command()

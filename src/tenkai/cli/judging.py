@@ -23,6 +23,7 @@ from .options import (
     Members,
     Model,
     NoCache,
+    Noise,
     Positive,
     Quiet,
     SeriesColumn,
@@ -66,6 +67,7 @@ def backtest(
     augment: Augment = None,
     members: Members = None,
     width: Width = None,
+    noise: Noise = None,
     steps: Steps = None,
     matching_steps: MatchingSteps = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
@@ -87,7 +89,7 @@ def backtest(
         options={
             "positive": positive, "augment": counted("augment", augment, 0), "members": members,
             "width": counted("width", width, 1), "steps": steps, "matching_steps": matching_steps,
-            "seed": seed,
+            "noise": noise, "seed": seed,
         },
         horizon=horizon, coverage=coverage, devices=devices, cache=not no_cache,
     )  # fmt: skip
@@ -192,13 +194,13 @@ def judge(request: Any, origins: int | list[int], *, overwrite: bool, quiet: boo
 def _run(request: Any, data: Any, origins: int | list[int], quiet: bool) -> Backtest:
     """After the input has been found good: JAX, the fits."""
     from ..devices import configure
-    from .training import MODELS, cores
+    from .training import cores
 
     configure(devices=request.devices or cores(), cache=request.cache)
     from .. import estimators
     from ..judging import backtest as run
 
-    model = getattr(estimators, MODELS[request.model])(**request.estimator_options)
+    model = getattr(estimators, request.known.estimator)(**request.estimator_options)
     return run(
         model, data, origins=origins, horizon=request.horizon, coverage=request.coverage,
         progress=not quiet,

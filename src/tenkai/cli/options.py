@@ -11,7 +11,13 @@ import typer
 from ..errors import InputError
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet file.")]
-Model = Annotated[str, typer.Option(help="What to learn.")]
+Model = Annotated[
+    str, typer.Option(metavar="neural-ode|neural-sde", help="An equation without or with noise.")
+]
+Noise = Annotated[
+    str | None,
+    typer.Option(metavar="diagonal|full", help="neural-sde: one noise a variable, or correlated."),
+]
 Times = Annotated[str | None, typer.Option(help="Column of times (numbers or dates).")]
 SeriesColumn = Annotated[str | None, typer.Option(help="Column that tells series apart.")]
 Targets = Annotated[str | None, typer.Option(help="Columns to learn: a,b,c.")]
@@ -20,19 +26,19 @@ Static = Annotated[str | None, typer.Option(help="Columns constant in a series: 
 Variable = Annotated[str | None, typer.Option(help="Long table: column of names.")]
 Value = Annotated[str | None, typer.Option(help="Long table: column of numbers.")]
 Members = Annotated[int | None, typer.Option(help="Networks in the ensemble.")]
-Steps = Annotated[int | None, typer.Option(help="Optimiser steps of each stage.")]
-MatchingSteps = Annotated[int | None, typer.Option(help="Those of the first stage.")]
+Steps = Annotated[int | None, typer.Option(help="neural-ode: optimiser steps of each stage.")]
+MatchingSteps = Annotated[int | None, typer.Option(help="neural-ode: those of the first stage.")]
 Devices = Annotated[int | None, typer.Option(help="CPU devices. [default: all cores]")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 Positive = Annotated[str | None, typer.Option(metavar="auto|yes|no", help="Learn on a log scale.")]
 Augment = Annotated[
-    str | None, typer.Option(metavar="N|auto", help="Hidden dimensions of the state.")
+    str | None, typer.Option(metavar="N|auto", help="neural-ode: hidden dimensions of the state.")
 ]
 Width = Annotated[str | None, typer.Option(metavar="N|auto", help="Units in each hidden layer.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Directory that `tenkai fit` wrote.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no compiled programs on disk.")]
 Kind = Annotated[
-    str, typer.Option(metavar="observation|latent", help="What the intervals are for.")
+    str, typer.Option(metavar="observation|latent", help="neural-ode: what intervals are for.")
 ]
 Coverage = Annotated[float, typer.Option(help="Coverage of the intervals, between 0 and 1.")]
 HOW_FAR = 'How far, in units of the time column ("10"; for dates "10D").'

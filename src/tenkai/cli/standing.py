@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InputError
 from .asking import load, parse_state
 from .folder import Run, write_json
+from .models import model_of
 
 if TYPE_CHECKING:
     from ..records import Equilibria
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 def equilibria(run: Path, inputs: str | None, out: Path | None, *, cache: bool) -> None:
     """Print what was found; write it to a file where one is given."""
     folder = Run(run)
-    folder.read()
+    arguments = folder.read()["arguments"]
+    if not model_of(arguments).flows:
+        raise InputError(
+            f"run {str(run)!r}", expected="a flow without noise",
+            got=f"a run of {arguments['model']}, which settles to a law and not to a point",
+            do=f"see the stationary law in {folder.report}",
+        )  # fmt: skip
     estimator = load(folder, cache)
     names = (*estimator.data_.input_names, *estimator.data_.static_names)
     if inputs is not None and not names:

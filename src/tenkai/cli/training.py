@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .folder import FORMAT, Run, sha256, versions
+from .models import MODELS, Model, model_named, refuse_strangers
 from .page import headline, page
 
 if TYPE_CHECKING:
     from ..data import Trajectories
 
-MODELS = {"neural-ode": "NeuralODE"}
 _POSITIVE = {"auto": "auto", "yes": True, "no": False}
+_NOISE = ("diagonal", "full")
 _FREE = ("steps", "seed")  # what may differ from the run that a fit goes on from
 _MOST_DEVICES = 8  # members and batches of common size do not fill more
 
@@ -43,9 +44,7 @@ class Request:
 
     def check(self) -> None:
         """`InputError` for options that are wrong whatever the data."""
-        if self.model not in MODELS:
-            known = ", ".join(MODELS)
-            raise InputError("--model", expected=known, got=self.model, do="pick one of these")
+        refuse_strangers(self.model, self.options, self.known.options)
         positive = self.options["positive"]
         if positive is not None and positive not in _POSITIVE:
             known = ", ".join(_POSITIVE)
@@ -53,7 +52,15 @@ class Request:
         if self.options.get("order") not in (None, 1, 2):
             got = str(self.options["order"])
             raise InputError("--order", expected="1 or 2", got=got, do="pick one of these")
+        if self.options.get("noise") not in (None, *_NOISE):
+            known, got = " or ".join(_NOISE), str(self.options["noise"])
+            raise InputError("--noise", expected=known, got=got, do="pick one of these")
         check_coverage(self.coverage)
+
+    @property
+    def known(self) -> Model:
+        """The model; `InputError` for a name that is none."""
+        return model_named(self.model)
 
     def filled(self) -> Request:
         """What is open, taken from the run to go on from; `InputError` for what cannot change."""
@@ -72,6 +79,13 @@ class Request:
                 )  # fmt: skip
         source = Run(self.start)
         arguments = source.read()["arguments"]
+        for name in (self.model, arguments["model"]):
+            if not model_named(name).continues:
+                going = ", ".join(name for name, model in MODELS.items() if model.continues)
+                raise InputError(
+                    "--from", expected=f"a run of {going}", got=f"one of {name}",
+                    do="fit anew on all data, without --from",
+                )  # fmt: skip
         if not source.model.exists():
             raise InputError(
                 "--from", expected="a finished run", got=f"{str(self.start)!r}, without a model",
@@ -93,7 +107,8 @@ class Request:
 
     def config(self, devices: int) -> dict[str, Any]:
         """What `config.json` records before the fit."""
-        arguments = {"model": self.model, **self.roles, **self.options}
+        mine = {name: self.options.get(name) for name in self.known.options}
+        arguments = {"model": self.model, **self.roles, **mine}
         arguments |= {"horizon": self.horizon, "coverage": self.coverage, "devices": devices}
         begun = self.start and {
             "path": str(self.start.resolve()), "sha256": sha256(Run(self.start).model),
@@ -135,6 +150,10 @@ def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> in
         if ended is not None:
             _print(quiet, f"{run.path} is finished: {ended['message']}")
             return 0 if ended["ok"] else 3
+        if not request.known.resumes:
+            run.history.unlink(missing_ok=True)
+            told = f"Note: a fit of {request.model} keeps no checkpoints: it starts anew"
+            _print(quiet, told, file=sys.stderr)
     _print(quiet, *(f"Note: {note}" for note in data.notes), file=sys.stderr)
     with contextlib.nullcontext() if resume else run.begun(config):
         try:
@@ -161,9 +180,11 @@ def _learn(
     configure(devices=config["arguments"]["devices"], cache=request.cache)
     from .. import estimators, report
 
-    options = {"checkpoint": run.checkpoints, "log": run.history, "progress": not quiet}
+    options: dict[str, Any] = {"log": run.history, "progress": not quiet}
+    if request.known.resumes:
+        options["checkpoint"] = run.checkpoints
     if request.start is None:
-        estimator = getattr(estimators, MODELS[request.model])(**request.estimator_options)
+        estimator = getattr(estimators, request.known.estimator)(**request.estimator_options)
     else:
         estimator = estimators.load(Run(request.start).model)
         given = request.estimator_options

@@ -8,6 +8,7 @@ from . import algorithms as algorithms  # registers the picture of a learned alg
 from . import backtest as backtest  # registers the pictures of backtests and comparisons
 from . import control as control  # registers the picture of a control problem
 from . import diffusion as diffusion  # registers the pictures of diffusions
+from . import diffusion_sections as diffusion_sections  # registers the page of diffusions
 from . import panels as panels  # registers the picture of a whole estimator
 from . import portrait as portrait  # registers the pictures of equilibria and sensitivities
 from . import solution as solution  # registers the pictures of variational problems

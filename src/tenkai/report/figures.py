@@ -74,7 +74,7 @@ def phase(findings: Findings, plane: Plane) -> Figure:
     i, j = (findings.names.index(name) for name in plane.names)
     alone = len(findings.series) == 1
     found = findings.marked
-    traces = [_flow(plane), *([] if found is None else _rings(found, (i, j)))]
+    traces = [flow(plane), *([] if found is None else _rings(found, (i, j)))]
     for k, series in enumerate(findings.series):
         line, dots = (LEARNED, INK) if alone else (colour(k), colour(k))
         name = "learned path" if alone else series.id
@@ -87,13 +87,13 @@ def phase(findings: Findings, plane: Plane) -> Figure:
     return framed(traces, x, y, height=int(1.4 * HEIGHT))
 
 
-def _flow(plane: Plane) -> dict[str, Any]:
+def flow(plane: Plane, name: str = "vector field") -> dict[str, Any]:
     """All streamlets as one trace, parted by gaps."""
     gap = np.full((1, 2), np.nan)
     pieces = [np.concatenate([line, gap]) for line in plane.streamlets()] or [gap]
     points = np.concatenate(pieces)
     line = {"width": 1}
-    return curve(points[:, 0], points[:, 1], FLOW, "vector field", line=line, hoverinfo="skip")
+    return curve(points[:, 0], points[:, 1], FLOW, name, line=line, hoverinfo="skip")
 
 
 _SYMBOLS = {
@@ -162,11 +162,10 @@ def residuals(findings: Findings) -> Figure:
     return framed(traces, axis_of(findings.time_name), y, shapes=shapes)
 
 
-def quantiles(findings: Findings) -> Figure:
-    """Quantiles of the residuals against those of a normal distribution."""
-    deviations = findings.deviations()
+def quantiles(names: tuple[str, ...], deviations: np.ndarray, what: str = "residual") -> Figure:
+    """Quantiles of standardised deviations (n, dim) against those of a normal distribution."""
     traces, reach = [], 2.0
-    for i, name in enumerate(findings.names):
+    for i, name in enumerate(names):
         values = np.sort(deviations[np.isfinite(deviations[:, i]), i])
         count = min(len(values), _QUANTILES)
         level = (np.arange(count) + 0.5) / max(count, 1)
@@ -176,4 +175,4 @@ def quantiles(findings: Findings) -> Figure:
         traces.append(dots_at(normal, sample, colour(i), name))
     ends = [-reach, reach]
     traces.insert(0, curve(ends, ends, QUIET, line={"width": 1}, hoverinfo="skip"))
-    return framed(traces, axis_of("normal quantile"), axis_of("residual quantile"))
+    return framed(traces, axis_of("normal quantile"), axis_of(f"{what} quantile"))

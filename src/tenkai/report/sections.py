@@ -146,7 +146,7 @@ def _standstill(f: Findings) -> str:
 def _residuals(f: Findings, page: Page) -> str:
     items = [
         page.place(figures.residuals(f), "residuals over time"),
-        page.place(figures.quantiles(f), "quantiles of the residuals"),
+        page.place(figures.quantiles(f.names, f.deviations()), "quantiles of the residuals"),
     ]
     note = "Observed minus learned. A pattern over time is structure that the equation misses."
     return section("Residuals", plots(items, "two"), note=note)

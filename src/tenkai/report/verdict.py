@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 from ..records import Coverage, HeldOut
@@ -20,8 +21,12 @@ class Verdict:
         return f"{self.label}: {self.sentence}"
 
 
+@singledispatch
 def verdict(estimator: Any) -> tuple[Verdict, Verdict]:
-    """How good the forecast is and how far its intervals can be trusted."""
+    """How good the forecast is and how far its intervals can be trusted.
+
+    Other estimators than those of trajectories register their own.
+    """
     held = estimator.held_out_
     return forecast_verdict(held), interval_verdict(held, estimator.coverage_)
 

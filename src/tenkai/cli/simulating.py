@@ -1,0 +1,71 @@
+"""`tenkai simulate`: the learned equation from any state, with noise many paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .asking import held, load, need_inputs, parse_state, read_inputs, write_out
+from .folder import Run
+from .models import model_of, refuse_strangers
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a simulation is asked for; `options` belong to some models only."""
+
+    y0: str
+    until: str
+    start: str | None
+    points: int
+    inputs: Path | None
+    options: dict[str, Any]
+
+    def check(self, arguments: dict[str, Any]) -> None:
+        """`InputError` for what is wrong whatever the model's numbers."""
+        if self.points < 2:
+            raise InputError(
+                "--points", expected="at least 2", got=str(self.points), do="pass more"
+            )
+        refuse_strangers(arguments["model"], self.options, model_of(arguments).asked)
+        count = self.options["paths"]
+        if count is not None and count < 1:
+            raise InputError("--paths", expected="at least 1", got=str(count), do="pass more")
+
+
+def simulate(run: Path, course: Course, out: Path | None, *, cache: bool) -> None:
+    """Solve the learned equation from a state given by the variables' names."""
+    arguments = Run(run).read()["arguments"]
+    course.check(arguments)
+    estimator = load(Run(run), cache)
+    data = estimator.data_
+    names = data.names
+    if getattr(estimator, "order", 1) == 2:
+        names = (*names, *(f"velocity of {n}" for n in names))
+    state = parse_state(course.y0, names)
+    begin = min(s.t[0] for s in data)
+    if course.start is not None:
+        begin = data.clock.encode([course.start])[0]
+    end = data.clock.encode([course.until])[0]
+    if not end > begin:
+        raise InputError(
+            "--until", expected=f"a time after {data.clock.decode(begin)}", got=course.until,
+            do="pass a later end, or another --start",
+        )  # fmt: skip
+    asked = at = np.linspace(begin, end, course.points)
+    u = None
+    if course.inputs is None:
+        need_inputs(data)
+    else:
+        table = read_inputs(arguments, course.inputs, data)
+        row = table[0]
+        at = np.union1d(at, row.t[(row.t > begin) & (row.t < end)])  # nothing of them is skipped
+        u = held(row, at, table)
+    options = {name: value for name, value in course.options.items() if value is not None}
+    path = estimator.simulate(state, data.clock.decode(at), u, **options)
+    keep = np.isin(at, asked)
+    write_out([replace(path, time=path.time[keep], values=path.values[..., keep, :])], out)
