@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 
-from tenkai import InputError, Unfolded
+from tenkai import InputError, Unfolded, load
 from tenkai.algorithms import gradient_descent, least_squares_problems
 from tenkai.algorithms.iteration import run, squared_error
 from tenkai.algorithms.learning import Learner, Lesson, objective, parts
@@ -336,6 +336,19 @@ def test_what_cannot_be_trained(
 def test_what_cannot_replace_parameters(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         small().with_parameters(**values)
+
+
+def test_parameters_come_back_from_their_file(tmp_path: Path) -> None:
+    gd = Unfolded(lambda x, layer: x - layer.p["eta"] * x, lambda y: y, 3, {"eta": 0.1})
+    learned = gd.with_parameters(eta=[0.2, 0.3, 0.4])
+    learned.save(tmp_path / "gd.safetensors")
+    again = gd.with_saved(tmp_path / "gd.safetensors")
+    np.testing.assert_array_equal(again.parameters_["eta"], [0.2, 0.3, 0.4])
+    fewer = Unfolded(lambda x, layer: x, lambda y: y, 2, {"eta": 0.1})
+    with pytest.raises(InputError, match="eta"):
+        fewer.with_saved(tmp_path / "gd.safetensors")
+    with pytest.raises(InputError, match="with_saved"):
+        load(tmp_path / "gd.safetensors")
 
 
 def test_pictures() -> None:

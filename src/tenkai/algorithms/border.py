@@ -159,3 +159,27 @@ def _told(tree: PyTree) -> str:
     """Shapes and types in words: float64[3]."""
     leaves = (f"{x.dtype}{list(x.shape)}" for x in jax.tree.leaves(tree))
     return ", ".join(leaves) or "nothing"
+
+
+class Constant(eqx.Module):
+    """A start that is the same for every problem."""
+
+    state: Any
+
+    def __call__(self, y: PyTree) -> Any:
+        return jnp.asarray(self.state)
+
+
+def cast(tree: PyTree, dtype: np.dtype) -> PyTree:
+    """Floating-point arrays in `dtype`, complex ones in the complex type of its width."""
+    wide = np.result_type(dtype, np.complex64)
+
+    def leaf(a: Any) -> Any:
+        if not eqx.is_array_like(a) or isinstance(a, bool | int):
+            return a
+        kind = np.asarray(a).dtype if isinstance(a, float | complex) else a.dtype
+        if jnp.issubdtype(kind, jnp.floating):
+            return np.asarray(a, dtype)
+        return np.asarray(a, wide) if jnp.issubdtype(kind, jnp.complexfloating) else a
+
+    return jax.tree.map(leaf, tree)

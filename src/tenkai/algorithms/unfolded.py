@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import equinox as eqx
@@ -15,10 +16,12 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from ..errors import InputError
 from ..fit import fit
 from ..records import Fit, Status
+from ..storage import load_model, save_model
 from ..unfold import Memory, Store
-from .border import as_sampler, checked, replaced, rules, spread
+from .border import Constant, as_sampler, cast, checked, replaced, rules, spread
 from .iteration import Iteration, run, squared_error
 from .learning import Learner, Lesson, by_name, default_rule, objective, parts
 from .tuning import FixedStep, best_fixed
@@ -78,8 +81,8 @@ class Unfolded:
         self.memory = memory
         dtype = np.dtype(precision)
         self.parameters_ = spread(parameters or {}, layers, tied, dtype)
-        begin = init if callable(init) else _Constant(np.asarray(init))
-        self.iteration = _cast(Iteration(step, begin, read), dtype)
+        begin = init if callable(init) else Constant(np.asarray(init))
+        self.iteration = cast(Iteration(step, begin, read), dtype)
         self.fit_: Fit | None = None
         self._fits = 0
 
@@ -228,6 +231,27 @@ class Unfolded:
         made.fit_, made._fits = None, 0
         return made
 
+    def save(self, path: Path | str) -> None:
+        """Write the parameters to one file; the code of the algorithm is not stored."""
+        told = {"layers": self.layers, "tied": self.tied}
+        save_model(
+            path, self.parameters_, class_name="Unfolded", arguments=told,
+            names=tuple(self.parameters_),
+        )  # fmt: skip
+
+    def with_saved(self, path: Path | str) -> Unfolded:
+        """A copy of this algorithm with the parameters of a file that `save` wrote.
+
+        Raises `InputError` for other files, damaged ones, and names or shapes that do not fit.
+        """
+        arrays, meta = load_model(path)
+        if meta["class"] != "Unfolded":
+            raise InputError(
+                f"file {path}", expected="parameters of an Unfolded", got=f"a {meta['class']}",
+                do="open it with tk.load",
+            )  # fmt: skip
+        return self.with_parameters(**arrays)
+
     def plot(self) -> Any:
         """Matplotlib axes: every parameter by layer, and the training loss."""
         from .. import report
@@ -235,37 +259,13 @@ class Unfolded:
         return report.plot(self)
 
     def _cast(self, tree: PyTree) -> Any:
-        return _cast(tree, np.dtype(self.precision))
+        return cast(tree, np.dtype(self.precision))
 
     @contextlib.contextmanager
     def _arithmetic(self):
         wide = self.precision == "float64"
         with jax.enable_x64(True) if wide else contextlib.nullcontext():
             yield
-
-
-class _Constant(eqx.Module):
-    """A start that is the same for every problem."""
-
-    state: Any
-
-    def __call__(self, y: PyTree) -> Any:
-        return jnp.asarray(self.state)
-
-
-def _cast(tree: PyTree, dtype: np.dtype) -> PyTree:
-    """Floating-point arrays in `dtype`, complex ones in the complex type of its width."""
-    wide = np.result_type(dtype, np.complex64)
-
-    def leaf(a: Any) -> Any:
-        if not eqx.is_array_like(a) or isinstance(a, bool | int):
-            return a
-        kind = np.asarray(a).dtype if isinstance(a, float | complex) else a.dtype
-        if jnp.issubdtype(kind, jnp.floating):
-            return np.asarray(a, dtype)
-        return np.asarray(a, wide) if jnp.issubdtype(kind, jnp.complexfloating) else a
-
-    return jax.tree.map(leaf, tree)
 
 
 @eqx.filter_jit

@@ -32,7 +32,9 @@ def load(
     if meta["class"] not in _NEEDED:
         raise InputError(
             f"file {path}", expected=f"one of {', '.join(_NEEDED)}", got=f"a {meta['class']}",
-            do="pass another file",
+            do="open an Unfolded with its own with_saved"
+            if meta["class"] == "Unfolded"
+            else "pass another file",
         )  # fmt: skip
     fields = {"field": field, "drift": drift, "diffusion": diffusion}
     given = _fields(path, meta, {k: v for k, v in fields.items() if v is not None})
