@@ -83,13 +83,19 @@ def solution(
     record = Solution(
         t, judged.y, judged.dy, float(judged.action), float(judged.loss),
         boundary_errors=np.where(free, 0.0, judged.y[[0, -1]] - np.nan_to_num(problem.given)),
-        residual=judged.change - judged.force, **sizes(*judged[2:6], t),
+        residual=_difference(judged.change, judged.force), **sizes(*judged[2:6], t),
         natural=np.where(free, ends, np.nan), legendre=float(judged.inertia.min()),
         curvature=found.curvature, status=Status("", ""), trial=repr(trial),
         steps=found.steps, scalar=problem.scalar, history=found.history,
         path=partial(_evaluated, _plain(found.model)),
     )  # fmt: skip
     return replace(record, status=_status(problem, found.kind, record))
+
+
+def _difference(change: Any, force: Any) -> np.ndarray:
+    """Both may be infinite, at an end where the Lagrangian is singular."""
+    with np.errstate(invalid="ignore"):
+        return change - force
 
 
 def _span(a: np.ndarray) -> float:
@@ -107,7 +113,7 @@ def sizes(change: Any, force: Any, momentum: Any, inertia: Any, t: Any) -> dict[
     A momentum that does not change (a straight line) has no terms: then its size over the length
     of the interval stands for them.
     """
-    residual = change - force
+    residual = _difference(change, force)
     if not np.isfinite(residual).all():
         return {"relative_residual": np.inf, "momentum_error": np.inf}
     gathered = np.cumsum(np.diff(t)[:, None] * (residual[1:] + residual[:-1]) / 2, axis=0)

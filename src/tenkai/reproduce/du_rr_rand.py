@@ -84,7 +84,7 @@ def _rows(
     published: tuple[float, float],
 ) -> list[Row]:  # fmt: skip
     errors, ours = ([off(s, c) for s in runs] for runs in (book, own))
-    told = f"{min(errors):.1g} to {max(errors):.1g}; published {published[0]:g} to {published[1]:g}"
+    told = f"{min(errors):.2g} to {max(errors):.2g}; published {published[0]:g} to {published[1]:g}"
     return [
         Row(f"max error (book's recipe), {case}", published[1], float(np.median(errors)),
             n=len(errors), note=f"median; {told}"),
