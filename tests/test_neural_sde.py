@@ -53,13 +53,13 @@ def test_equation_reaches_the_exact_maximum_of_the_likelihood(ou: tk.NeuralSDE) 
 
 
 def test_long_gaps_do_not_bias_the_drift() -> None:
-    x = ornstein_uhlenbeck().draw([SEED], 20_000, 0.5)[0]
+    x = ornstein_uhlenbeck().draw([SEED], 4000, 0.5)[0]
     fitted = tk.NeuralSDE(drift=Linear(), diffusion=Level()).fit(x, 0.5)
     assert fitted.parameters_ is not None
     theta, error = fitted.parameters_.loc["drift.theta", ["value", "standard_error"]]
-    assert abs(theta - 1.0) < 3 * error < 0.06
+    assert abs(theta - 1.0) < 3 * error < 0.15
     one_step = -np.polyfit(x[:-1], np.diff(x) / 0.5, 1)[0]
-    assert abs(one_step - (1 - np.exp(-0.5)) / 0.5) < 0.03  # Euler: 21 % too small
+    assert abs(one_step - (1 - np.exp(-0.5)) / 0.5) < 0.07  # Euler: 21 % too small
 
 
 def test_geometric_brownian_motion_is_learned_in_logarithms() -> None:

@@ -50,10 +50,11 @@ class Diffusion:
         """Drift (members, n, dim) and diffusion (members, n, ...) in raw units."""
         units = self.units
         now = np.broadcast_to(self.data[0].t[:1] if t is None else t, len(y))
-        given = (units.time.forward(now), units.state.forward(y))
+        tau = units.time.forward(now).astype(self.dtype)
+        z = units.state.forward(y).astype(self.dtype)
         drive = self._drive(u, len(y))
         scaled = None if drive is None else self.scaled_inputs(drive).astype(self.dtype)
-        return raw_fields(self.model, *(g.astype(self.dtype) for g in given), scaled)
+        return raw_fields(self.model, tau, z, scaled)
 
     def scaled_inputs(self, u: np.ndarray) -> np.ndarray:
         """Standardised inputs."""

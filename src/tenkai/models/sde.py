@@ -31,7 +31,7 @@ class Hidden(eqx.Module):
 
     def __call__(self, x: Float[Array, " k"]) -> Float[Array, " width"]:
         d, c, length = jax.lax.stop_gradient((self.direction, self.threshold, self.length))
-        s = (d @ x - c) / length
+        s: Any = (d @ x - c) / length
         return 0.5 * length * (s + jnp.sqrt(s**2 + 4.0))
 
 
@@ -46,7 +46,7 @@ class SmoothNetwork(eqx.Module):
     time_dependent: bool = eqx.field(static=True, default=False)
 
     def __call__(self, t: Any, z: Float[Array, " dim"], u: Any = None) -> Float[Array, " out"]:
-        return self.coefficients @ self.columns(t, z, u)
+        return jnp.asarray(self.coefficients) @ self.columns(t, z, u)
 
     def columns(self, t: Any, z: Float[Array, " dim"], u: Any) -> Float[Array, " columns"]:
         """``[1, x, hidden(x)]``."""
