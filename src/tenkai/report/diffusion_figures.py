@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .diffusion_findings import Curve, DiffusionFindings, Field, Record
+from .diffusion_findings import Curve, DiffusionFindings, Field, Record, factor
 from .figures import flow
 from .palette import AHEAD, FLOW, INK, LEARNED, QUIET, colour, faint
 from .traces import (
@@ -85,6 +85,7 @@ def field(f: DiffusionFindings, i: int, of: Curve, what: str) -> Figure:
     )
     unit = f"{what} of {f.label(i)}"
     shown = np.concatenate([of.mean, asked.value, [0.0]])
+    shown = shown[np.isfinite(shown)]
     room = 0.12 * (np.ptp(shown) or 1.0)
     low = shown.min() - (0 if what == "diffusion" else room)
     y = axis_of(unit, range=[low, shown.max() + 2 * room], zeroline=True, zerolinecolor=FLOW)
@@ -108,8 +109,8 @@ def plane(f: DiffusionFindings, of: Field) -> Figure:
     traces = [_cloud(f, i, j), flow(of.drift, "drift")]
     step = f.usual_gap**0.5 * np.stack([np.cos(_ROUND), np.sin(_ROUND)])
     around = [
-        np.concatenate([place[:, None] + np.linalg.cholesky(noise) @ step, [[np.nan]] * 2], axis=1)
-        for place, noise in zip(of.places, of.noise, strict=True)
+        np.concatenate([place[:, None] + lower @ step, [[np.nan]] * 2], axis=1)
+        for place, lower in zip(of.places, factor(of.noise), strict=True)
     ]
     x, y = np.concatenate(around, axis=1)
     traces.append(curve(x, y, LEARNED, "noise of one usual gap", line={"width": 1.5}))
@@ -155,7 +156,7 @@ def _ellipses(f: DiffusionFindings, i: int, j: int) -> Figure:
     found = f.law
     assert found is not None
     two = [i, j]
-    root = np.linalg.cholesky(found.covariance[np.ix_(two, two)])
+    root = factor(found.covariance[np.ix_(two, two)][None])[0]
     traces = [_cloud(f, i, j)]
     for reach, dash in ((1, "solid"), (2, "dash")):
         step = reach * np.stack([np.cos(_ROUND), np.sin(_ROUND)])

@@ -148,7 +148,7 @@ def _correlations(sde: Any) -> np.ndarray:
     """Autocorrelation (lags, dim) of the innovations within series, from lag 1 on."""
     sizes = [int(np.isfinite(one.x).all(1).sum()) - 1 for one in sde.data_]
     values = sde.innovations_.values
-    centred = values - values.mean(0)
+    centred = np.nan_to_num(values - np.nanmean(values, 0))
     variance = np.maximum(centred.var(0), 1e-300)
     parts = np.split(centred, np.cumsum(sizes)[:-1])
     lags = range(1, min(_LAGS, max(sizes) - 1) + 1)
@@ -238,6 +238,15 @@ def _starts(sde: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     return np.concatenate(x), np.concatenate(t), np.concatenate(u) if u else None
 
 
+def factor(square: np.ndarray) -> np.ndarray:
+    """Lower triangular factors of covariances (n, k, k), NaN of what is none."""
+    good = np.isfinite(square).all((1, 2))
+    good[good] &= np.linalg.eigvalsh(square[good])[:, 0] > 0
+    made = np.full(square.shape, np.nan)
+    made[good] = np.linalg.cholesky(square[good])
+    return made
+
+
 @dataclass(frozen=True, eq=False)
 class _Misses:
     """Of some transitions: gap, start, size of the noise (n, dim), standardised miss (n, dim)."""
@@ -252,9 +261,9 @@ class _Misses:
         """Innovations are misses in the order of a triangular factor; back to the variables."""
         gap, _, _ = transitions(sde)
         size = np.sqrt(np.einsum("nii->ni", square))
-        lower = np.linalg.cholesky(square)
-        miss = np.einsum("nij,nj->ni", lower, sde.innovations_.values[rows]) / size
-        return cls(gap[rows], start, size, miss)
+        miss = np.einsum("nij,nj->ni", factor(square), sde.innovations_.values[rows]) / size
+        known = np.isfinite(miss).all(1)  # of a model that diverged not all are
+        return cls(gap[rows][known], start[known], size[known], miss[known])
 
     def curves(self, i: int, at: np.ndarray, drift: np.ndarray, size: np.ndarray) -> list[Curve]:
         """Drift and size of the noise of variable i, with what bins of starts ask for.
@@ -263,6 +272,9 @@ class _Misses:
         is that of the misses. Long gaps weaken both sides of the first alike.
         """
         x, inside = self.start[:, i], (self.start[:, i] >= at[0]) & (self.start[:, i] <= at[-1])
+        if inside.sum() < _FEWEST_BINS:
+            nothing = Asked(*np.zeros((3, 0)))
+            return [Curve(at, drift, nothing), Curve(at, size, nothing)]
         count = int(np.clip(inside.sum() // _PER_BIN, _FEWEST_BINS, _MOST_BINS))
         edges = np.quantile(x[inside], np.linspace(0, 1, count + 1))
         which = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, count - 1)
@@ -278,9 +290,9 @@ class _Misses:
                 x[mine].mean(), (miss * speed).sum() / weight, weight**-0.5,
                 share, share / (2 * mine.sum()) ** 0.5,
             ])  # fmt: skip
-        place, shift, error, factor, spread = np.array(found).T
+        place, shift, error, times, spread = np.array(found).reshape(-1, 5).T
         level, width = (np.interp(place, at, c.mean(0)) for c in (drift, size))
         return [
             Curve(at, drift, Asked(place, level + shift, error)),
-            Curve(at, size, Asked(place, width * factor, width * spread)),
+            Curve(at, size, Asked(place, width * times, width * spread)),
         ]

@@ -157,6 +157,6 @@ def _innovations(f: DiffusionFindings, page: Page) -> str:
     )  # fmt: skip
     note = "What each transition brought beyond its forecast, over its standard deviation. Of the "
     note += "right model they are independent standard normal numbers: a straight line on the "
-    note += "left, nothing outside the band on the right."
+    note += "left, about one of twenty outside the band on the right."
     title = "Check: standardised innovations"
     return section(title, plots(items, "two"), table(heads, rows), note=note)

@@ -23,6 +23,9 @@ def _(estimator: Fluctuating) -> tuple[Verdict, Verdict]:
 def next_value(learned: float, naive: dict[str, float], count: int) -> Verdict:
     """The mean log density of the next value beside the best of the naive laws."""
     name = max(naive, key=lambda k: naive[k])
+    if not np.isfinite(learned):
+        sentence = f"the likelihood is not finite (naive law: {name}, {naive[name]:.3g} nats)."
+        return Verdict("Next value", "none", sentence)
     gain = learned - naive[name]
     how = "no better than" if gain < _SAME else f"{gain:.2g} more than"
     total = "" if gain < _SAME else f", {gain * count:.0f} in all {count:,} transitions"
