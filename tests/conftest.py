@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,22 @@ def _cache() -> Path:
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
+
+
+_MOST_MAPS = 20_000  # Linux allows a process 65 530, and XLA aborts where it gets no more
+
+
+@pytest.fixture(autouse=True)
+def _few_programs() -> Iterator[None]:
+    """Every compiled program holds memory maps: too many tests in one process would run out."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > _MOST_MAPS:
+        import equinox
+        import jax
+
+        jax.clear_caches()
+        equinox.clear_caches()
 
 
 def pytest_configure(config: pytest.Config) -> None:
