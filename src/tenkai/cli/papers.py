@@ -43,3 +43,13 @@ def run_entries(
         done.append(result.to_json())
         if out is not None:
             write_json(out, done[0] if len(names) == 1 else done)
+        _forget_programs()
+
+
+def _forget_programs() -> None:
+    """Drop what the entry compiled: all entries together would run out of memory maps."""
+    import equinox
+    import jax
+
+    jax.clear_caches()
+    equinox.clear_caches()
