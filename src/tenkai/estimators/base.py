@@ -44,6 +44,13 @@ class Estimator:
         )
         return f"{type(self).__name__}({', '.join(changed)})"
 
+    def plot(self, **options: Any) -> Any:
+        """A figure of panels: what was learned, beside the data, and the forecast."""
+        self._fitted()
+        from .. import report
+
+        return report.plot(self, **options)
+
     def _fitted(self) -> None:
         if not hasattr(self, "fit_"):
             raise InputError(

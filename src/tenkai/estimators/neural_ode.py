@@ -383,13 +383,6 @@ class NeuralODE(Estimator):
             lines.append(f"{c['nominal']:.0%} intervals held {c['inside']} of {c['points']} points")
         return "\n".join([*lines, self.discretisation_.message])
 
-    def plot(self, **options: Any) -> Any:
-        """A figure of the data, the fit with its interval, the forecast and the phase portrait."""
-        self._fitted()
-        from .. import report
-
-        return report.plot(self, **options)
-
     def save(self, path: FilePath | str) -> None:
         """One safetensors file: members, scaling, calibration and the series it was trained on."""
         self._fitted()

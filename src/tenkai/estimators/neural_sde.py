@@ -273,13 +273,6 @@ class NeuralSDE(Estimator):
             lines.append(str(self.parameters_))
         return "\n".join([*lines, *self.fit_.status.notes])
 
-    def plot(self, **options: Any) -> Any:
-        """A figure of drift, diffusion, the forecast and the innovations."""
-        self._fitted()
-        from .. import report
-
-        return report.plot(self, **options)
-
     def save(self, path: FilePath | str) -> None:
         """One safetensors file: both fields, scaling and the series they were learned from."""
         self._fitted()

@@ -42,8 +42,19 @@ class Expansion(eqx.Module):
         return self.basis.values(t, self.interval) @ self.coefficients
 
 
-def _expansion(basis: Any, count: int, interval: Interval, dim: int, start: float) -> Expansion:
-    return Expansion(np.full((count, dim), float(start)), basis, interval)
+class Linear:
+    """A trial whose functions are linear in their numbers, all of which begin at `start`."""
+
+    start: float
+
+    def values(self, t: Any, interval: Interval) -> Any:
+        """Every function at one time, or at many: (*times, count)."""
+        raise NotImplementedError
+
+    def begin(self, interval: Interval, dim: int, *, key: Any = None) -> Expansion:
+        """A coefficient of every function."""
+        count = np.shape(self.values(interval[0], interval))[-1]
+        return Expansion(np.full((count, dim), float(self.start)), self, interval)
 
 
 def _array_module(t: Any) -> Any:
@@ -58,7 +69,7 @@ def _unit(t: Any, interval: Interval) -> Any:
 
 
 @dataclass(frozen=True)
-class RBF:
+class RBF(Linear):
     """Gaussians ``exp(-width (t - c_i)^2)``, centres evenly from `low` to `high`.
 
     Unless told, centres reach half the interval beyond both ends, and the width is
@@ -72,10 +83,6 @@ class RBF:
     high: float | None = None
     width: float | None = None
     start: float = 0.0
-
-    def begin(self, interval: Interval, dim: int, *, key: Any = None) -> Expansion:
-        """Coefficients of every Gaussian."""
-        return _expansion(self, self.count, interval, dim, self.start)
 
     def values(self, t: Any, interval: Interval) -> Float[Array, "*times count"]:
         """Every Gaussian at one time, or at many."""
@@ -100,15 +107,11 @@ class RBF:
 
 
 @dataclass(frozen=True)
-class Polynomial:
+class Polynomial(Linear):
     """Legendre polynomials of degree below `count`, on the interval: spectral for smooth paths."""
 
     count: int = 16
     start: float = 0.0
-
-    def begin(self, interval: Interval, dim: int, *, key: Any = None) -> Expansion:
-        """Coefficients of every polynomial."""
-        return _expansion(self, self.count, interval, dim, self.start)
 
     def values(self, t: Any, interval: Interval) -> Float[Array, "*times count"]:
         """Every polynomial at one time, or at many, by the three-term recurrence."""
@@ -133,7 +136,7 @@ class Polynomial:
 
 
 @dataclass(frozen=True)
-class Sine:
+class Sine(Linear):
     """``sin(k pi s)``, k = 1 ... `count`, s from 0 to 1 over the interval; zero at both ends.
 
     In a variational problem the ends come from a straight line beside it.
@@ -141,10 +144,6 @@ class Sine:
 
     count: int = 16
     start: float = 0.0
-
-    def begin(self, interval: Interval, dim: int, *, key: Any = None) -> Expansion:
-        """Coefficients of every sine."""
-        return _expansion(self, self.count, interval, dim, self.start)
 
     def values(self, t: Any, interval: Interval) -> Float[Array, "*times count"]:
         """Every sine at one time, or at many."""
@@ -160,15 +159,11 @@ class Sine:
 
 
 @dataclass(frozen=True)
-class PiecewiseConstant:
+class PiecewiseConstant(Linear):
     """Constant on each of `pieces` equal parts of the interval: for controls."""
 
     pieces: int = 50
     start: float = 0.0
-
-    def begin(self, interval: Interval, dim: int, *, key: Any = None) -> Expansion:
-        """The value on every piece."""
-        return _expansion(self, self.pieces, interval, dim, self.start)
 
     def values(self, t: Any, interval: Interval) -> Float[Array, "*times pieces"]:
         """One on the piece of that time, zero elsewhere; a border belongs to the later piece."""
