@@ -33,7 +33,7 @@ def over_time(f: DiffusionFindings, i: int) -> Figure:
     alone = len(f.series) == 1
     traces: list[dict] = []
     for k, one in enumerate(f.series):
-        traces += _one_series(one, i, (INK, AHEAD) if alone else (colour(k),) * 2, alone)
+        traces += _one_series(one, i, (INK, AHEAD) if alone else (colour(k), colour(k)), alone)
     x, y = axis_of(f.time_name), axis_of(f.label(i))
     if not np.nanmin([np.nanmin(np.asarray(trace["y"], float)) for trace in traces]) > 0:
         return framed(traces, x, y)
@@ -79,12 +79,13 @@ def field(f: DiffusionFindings, i: int, of: Curve, what: str) -> Figure:
         traces.append(between(of.at, low, high, LEARNED))
     traces.append(curve(of.at, of.mean, LEARNED, "learned"))
     asked = of.asked
-    bars = {"type": "data", "array": _SOLID * asked.error, "width": 0, "color": INK, "thickness": 1}
+    half = _SOLID * asked.error
+    bars = {"type": "data", "array": half, "width": 0, "color": INK, "thickness": 1}
     traces.append(
         dots_at(asked.at, asked.value, INK, "what the data ask for", 5) | {"error_y": bars}
     )
     unit = f"{what} of {f.label(i)}"
-    shown = np.concatenate([of.mean, asked.value, [0.0]])
+    shown = np.concatenate([of.mean, asked.value - half, asked.value + half, [0.0]])
     shown = shown[np.isfinite(shown)]
     room = 0.12 * (np.ptp(shown) or 1.0)
     low = shown.min() - (0 if what == "diffusion" else room)

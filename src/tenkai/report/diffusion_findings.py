@@ -156,7 +156,7 @@ def _correlations(sde: Any) -> np.ndarray:
     return np.array([p.mean(0) for p in pairs]) / variance
 
 
-def _fields(sde: Any) -> dict[str, tuple]:
+def _fields(sde: Any) -> dict[str, Any]:
     """Curves of every variable and planes of pairs, all out of one evaluation of the fields."""
     values, dim = _whole(sde), len(sde.data_.names)
     grids = [_line(values, i) for i in range(dim)]
@@ -199,7 +199,8 @@ def _square(noise: np.ndarray, dim: int) -> np.ndarray:
 def _line(values: np.ndarray, i: int) -> np.ndarray:
     """States (grid, dim) along one variable, the others at their medians."""
     at = np.tile(np.median(values, axis=0), (_GRID, 1))
-    at[:, i] = np.linspace(*np.quantile(values[:, i], [0.002, 0.998]), _GRID)
+    low, high = np.quantile(values[:, i], [0.002, 0.998])
+    at[:, i] = np.linspace(low, high, _GRID)
     return at
 
 
@@ -240,9 +241,9 @@ def _starts(sde: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 def factor(square: np.ndarray) -> np.ndarray:
     """Lower triangular factors of covariances (n, k, k), NaN of what is none."""
-    good = np.isfinite(square).all((1, 2))
-    good[good] &= np.linalg.eigvalsh(square[good])[:, 0] > 0
     made = np.full(square.shape, np.nan)
+    good = np.flatnonzero(np.isfinite(square).all((1, 2)))
+    good = good[np.linalg.eigvalsh(square[good])[:, 0] > 0]
     made[good] = np.linalg.cholesky(square[good])
     return made
 
