@@ -1,7 +1,7 @@
 """SDE recovery: drift and diffusion of four processes, against exact maximum likelihood.
 
 Ornstein-Uhlenbeck, geometric Brownian motion, a double well and a correlated plane process, 20
-records each. Nothing is published; the bounds asked for stand in the notes. Parametric fields are
+records each. Nothing is published; what we hold ourselves to stands in the notes. Parametric fields are
 compared with the maximum of the exact likelihood of the same records (closed forms; for the double
 well Chapman and Kolmogorov on a fine grid), networks with the truth.
 """
@@ -108,12 +108,12 @@ def equations(known: Known, records: list[np.ndarray]) -> list[Row]:
     mine, theirs = (np.abs(np.stack(a) - known.truth) for a in (ours, exact))
     rows = []
     for name, a, b in zip(known.parameters, mine.mean(0), theirs.mean(0), strict=True):
-        note = f"mean error {a:.4f} against {b:.4f}; asked: at most 1.2"
+        note = f"mean error {a:.4f} against {b:.4f}; should be at most 1.2"
         what = f"{known.name}, {name}: error by that of exact ML"
         rows.append(Row(what, None, float(a / b), None, len(records), note=note))
     level = np.abs(known.truth[list(known.noise)])
     share = (mine[:, list(known.noise)] / level).mean(1)
-    rows.append(_row(known, "diffusion's error, equation", share, "asked: at most .05"))
+    rows.append(_row(known, "diffusion's error, equation", share, "should be at most .05"))
     return rows
 
 
@@ -134,12 +134,12 @@ def networks(known: Known, records: list[np.ndarray]) -> tuple[list[Row], list]:
         found.append([*map(_distance, learned, wanted), np.mean(variance / right - 1)])
     drift, diffusion, variance = np.array(found).T
     rows = [
-        _row(known, "drift's error, network", drift, "asked: at most .2"),
-        _row(known, "diffusion's error, network", diffusion, "asked: at most .1"),
+        _row(known, "drift's error, network", drift, "should be at most .2"),
+        _row(known, "diffusion's error, network", diffusion, "should be at most .1"),
     ]
     if known.covariance is not None:
         settled = variance[np.isfinite(variance)]
-        note = f"mean {settled.mean():+.3f}; asked: at most .1"
+        note = f"mean {settled.mean():+.3f}; should be at most .1"
         if len(settled) < len(variance):
             note += f"; {len(variance) - len(settled)} records without a stationary law"
         rows.append(_row(known, "stationary variance's error, network", np.abs(settled), note))
@@ -177,5 +177,5 @@ def run(
             from ..report.diffusion import recovered
 
             picture = recovered(known, curves)
-            picture.savefig(task.out / "sde_recovery.png", dpi=150)
+            picture.savefig(task.out / "sde-recovery.png", dpi=150)
     return rows
