@@ -21,6 +21,7 @@ from tenkai.diffusions.known import (
     ornstein_uhlenbeck,
     plane,
 )
+from tenkai.diffusions.start import start
 from tenkai.reproduce.sde_recovery import Growth, Level, Linear, Lower, Plane, Proportional, run
 
 OU, GBM, WELL, PLANE = ornstein_uhlenbeck(), geometric_brownian(), double_well(), plane()
@@ -226,6 +227,38 @@ def test_status_says_what_the_model_cannot_be(spoil, kind: str) -> None:
     x = spoil(record(OU), np.random.default_rng(0))
     status = tk.NeuralSDE().fit(x, OU.step).fit_.status
     assert status.kind == kind and not status.ok and status.remedy
+
+
+def jumpy(length: int, rate: float = 0.02) -> list[np.ndarray]:
+    """Two series that return to 2, with jumps of 3."""
+    random, out = np.random.default_rng(0), np.full((2, length), 2.0)
+    for x in out:
+        for k in range(length - 1):
+            jump = 3 * (random.random() < rate)
+            x[k + 1] = x[k] + 0.2 * (2 - x[k]) + 0.1 * random.standard_normal() + jump
+    return list(out)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_few_jumps_end_in_a_finite_fit(positive: bool) -> None:
+    made = tk.NeuralSDE(positive=positive).fit(jumpy(150), 0.1)
+    assert made.fit_.status.kind == "jumps"
+    at = made.diffusion([1.5, 2.0, 2.5, 3.0])[:, 0]
+    assert np.isfinite(made.score()) and at.max() < 5 * at.min()  # no structure out of six jumps
+
+
+def test_start_that_blows_up_gives_way_to_a_plain_one(monkeypatch) -> None:
+    from tenkai.diffusions import learning
+
+    def wild(columns, width, random):
+        made = start(columns, width, random)
+        return made._replace(drift=made.drift._replace(centre=made.drift.centre + 1e200))
+
+    monkeypatch.setattr(learning, "start", wild)
+    made = tk.NeuralSDE(noise="full").fit(record(PLANE, length=300), PLANE.step)
+    assert made.fit_.status.ok and any("affine drift" in n for n in made.fit_.status.notes)
+    level = made.diffusion(np.zeros((2, 2)) + [[0.0], [3.0]])
+    np.testing.assert_allclose(level[0], level[1])
 
 
 class Wrong(eqx.Module):

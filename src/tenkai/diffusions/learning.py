@@ -22,7 +22,7 @@ from ..records import Fit
 from .moments import innovation
 from .scale import choose_scale
 from .scoring import MOST_UNKNOWNS, Scored, score_to_end, size
-from .start import Columns, Start, start
+from .start import Columns, Start, plain, start
 from .training import FEW_STEPS, MANY_STEPS, Frame, Unknowns, Weighed, sde, train, unknowns
 from .transitions import Pairs, Transitions, arrivals, pack, substeps
 
@@ -104,10 +104,17 @@ def learn(data: Trajectories, design: Design) -> Learned:
         positive, notes = choose_scale(data, design.positive, lambda p: _columns(data, p, design))
         units = units_of(data, positive)
         pairs = pairs_of(data.series, units, data.hold == "previous")
-        frames = _frames(Columns.of(pairs, design.full, design.time_dependent), units, design)
+        columns = Columns.of(pairs, design.full, design.time_dependent)
+        frames = _frames(_starts(columns, design), units, design)
     started = time.perf_counter()
     run = _Run(design, pairs, frames)
     run.go()
+    if not run.finite and not run.equation:
+        run = _Run(design, pairs, _frames([plain(columns)], units, design))
+        run.notes.append(
+            "smooth fields blow up along these data: an affine drift and a level diffusion instead"
+        )
+        run.go()
     errors, logs, ends = run.walked
     logs = -0.5 * (errors**2).sum(-1) - logs - 0.5 * errors.shape[-1] * np.log(2 * np.pi)
     seconds = {"start": started - begun, "likelihood": time.perf_counter() - started}
@@ -134,8 +141,8 @@ def jacobian(pairs: Pairs, units: Units) -> np.ndarray:
     return -np.log(state.scale * np.where(state.positive, x, 1.0)).sum(1)
 
 
-def _frames(columns: Columns, units: Units, design: Design) -> list[Frame]:
-    """A frame per member; members differ in their hidden units, so without units one is enough.
+def _starts(columns: Columns, design: Design) -> list[Start]:
+    """One per member; members differ in their hidden units, so without units one is enough.
 
     Beside a user's field there is one, whose numbers have one value.
     """
@@ -146,8 +153,12 @@ def _frames(columns: Columns, units: Units, design: Design) -> list[Frame]:
     for _ in range(1 if design.drift or design.diffusion else design.members):
         starts.append(start(columns, width, random))
         if not len(starts[-1].hidden.threshold):  # affine: all members would be the same
-            starts = starts[-1:]
-            break
+            return starts[-1:]
+    return starts
+
+
+def _frames(starts: list[Start], units: Units, design: Design) -> list[Frame]:
+    """A frame per start; None where a user's field stands."""
     return [
         Frame(
             None if design.drift else s.drift, None if design.diffusion else s.diffusion,
@@ -194,6 +205,8 @@ class _Run:
                 self._score()
             return
         begun, before = self.at, self._likelihood()
+        if not np.isfinite(before):
+            return
         self._fit(near=True)
         if not self._likelihood() > before - _WORSE:
             self.notes.append(
@@ -223,6 +236,11 @@ class _Run:
         """The lowest member's log density of all transitions, but for a constant."""
         errors, logs, _ = walk(self.models(), self.packed(1, 2), self.design.dtype)
         return float((-0.5 * (errors**2).sum((1, 2)) - logs.sum(1)).min())
+
+    @property
+    def finite(self) -> bool:
+        """Whether every transition has a density."""
+        return all(np.isfinite(a).all() for a in self.walked)
 
     def packed(self, finer: int = 1, room: int = 1) -> Transitions:
         """The transitions in rows, with `finer` times the substeps."""
