@@ -229,6 +229,18 @@ def test_status_says_what_the_model_cannot_be(spoil, kind: str) -> None:
     assert status.kind == kind and not status.ok and status.remedy
 
 
+class Flat(eqx.Module):
+    size: float = 0.1
+
+    def __call__(self, t, y, u):
+        return self.size + 0 * y
+
+
+def test_status_sees_a_drift_without_its_term() -> None:
+    status = tk.NeuralSDE(drift=Flat(), diffusion=Level()).fit(record(OU), OU.step).fit_.status
+    assert status.kind == "missed structure" and "drift" in status.cause and not status.ok
+
+
 def jumpy(length: int, rate: float = 0.02) -> list[np.ndarray]:
     """Two series that return to 2, with jumps of 3."""
     random, out = np.random.default_rng(0), np.full((2, length), 2.0)
@@ -257,7 +269,7 @@ def test_start_that_blows_up_gives_way_to_a_plain_one(monkeypatch) -> None:
     monkeypatch.setattr(learning, "start", wild)
     made = tk.NeuralSDE(noise="full").fit(record(PLANE, length=300), PLANE.step)
     assert made.fit_.status.ok and any("affine drift" in n for n in made.fit_.status.notes)
-    level = made.diffusion(np.zeros((2, 2)) + [[0.0], [3.0]])
+    level = made.diffusion([[0.0, 0.0], [3.0, 3.0]])
     np.testing.assert_allclose(level[0], level[1])
 
 

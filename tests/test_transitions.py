@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.linalg import expm, solve_continuous_lyapunov
+from scipy.signal import lfilter
 from scipy.stats import multivariate_normal, norm
 
 from tenkai.diffusions.checks import examine, judge
@@ -198,7 +199,8 @@ def test_start_has_no_units_where_nothing_is_bent() -> None:
 
 
 def kind(errors: np.ndarray, memory: float = 0.9) -> str:
-    found = examine(errors, np.zeros(len(errors), int), np.full(errors.shape[1], memory))
+    starts = np.random.default_rng(9).standard_normal(errors.shape)
+    found = examine(errors, starts, np.zeros(len(errors), int), np.full(errors.shape[1], memory))
     return judge(found, tuple("xy"[: errors.shape[1]]), -1.0, ()).kind
 
 
@@ -215,10 +217,37 @@ def test_innovations_tell_what_is_wrong() -> None:
     assert kind(e * np.nan) == "diverged"
 
 
+def test_innovations_of_right_models_seem_to_depend_on_the_state_in_one_of_a_thousand() -> None:
+    """1000 paths of a process, with the innovations that its regression leaves."""
+    random, alarms, largest = np.random.default_rng(1), 0, []
+    for noise in random.standard_normal((1000, 1000)):
+        x = np.concatenate([[0.0], lfilter([1.0], [1.0, -0.9], noise)])
+        miss = x[1:] - np.polyval(np.polyfit(x[:-1], x[1:], 1), x[:-1])
+        e = (miss / miss.std())[:, None]
+        found = examine(e, x[:-1, None], np.zeros(1000, int), np.ones(1))
+        largest.append(found.structure.max())
+        alarms += judge(found, ("x",), -1.0, ()).kind == "missed structure"
+    assert alarms <= 3 and 1.2 < np.median(largest) < 2.2
+
+
+def test_innovations_tell_which_field_misses_what() -> None:
+    random = np.random.default_rng(2)
+    e, z = random.standard_normal((2, 2000, 2))
+    shifted = np.stack([e[:, 0], e[:, 1] + 0.2 * np.abs(z[:, 0])], 1)
+    stretched = e * np.exp([0.2, 0] * z)
+    for errors, field in ((shifted, "drift"), (stretched, "diffusion")):
+        found = examine(errors, z, np.zeros(2000, int), np.ones(2))
+        status = judge(found, ("x", "y"), -1.0, ())
+        assert status.kind == "missed structure" and field in status.cause
+        assert status.remedy and ("y depends on x" if field == "drift" else "x depends on x") in (
+            status.cause
+        )
+
+
 def test_correlation_skips_the_seams_of_series() -> None:
     e = np.tile([[1.0], [-1.0]], (50, 1))
-    joined = examine(e, np.zeros(100, int), np.ones(1)).correlation
-    parted = examine(e, np.repeat(np.arange(50), 2), np.ones(1)).correlation
+    joined = examine(e, e, np.zeros(100, int), np.ones(1)).correlation
+    parted = examine(e, e, np.repeat(np.arange(50), 2), np.ones(1)).correlation
     np.testing.assert_allclose([joined[0], parted[0]], [-1, -1], atol=1e-9)
-    swapped = examine(e, np.arange(1, 101) // 2, np.ones(1)).correlation
+    swapped = examine(e, e, np.arange(1, 101) // 2, np.ones(1)).correlation
     np.testing.assert_allclose(swapped, -1, atol=1e-9)

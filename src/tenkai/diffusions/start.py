@@ -163,7 +163,7 @@ def log_scale(x: np.ndarray, affine: int, e: np.ndarray) -> Ridge:
     level = 0.5 * np.log(np.mean(e**2))
     found = _scored(x, affine, e, level, 2.0)
     left = e**2 * np.exp(-2 * np.clip(x @ found.mode, -MOST_LOG, MOST_LOG)) - 1
-    spread = 0.5 * np.mean(left**2)
+    spread = float(0.5 * np.mean(left**2))
     if spread > 1 + _SPREAD / len(e) ** 0.5:
         found = _scored(x, affine, e, level, 2.0 / spread)
     return found

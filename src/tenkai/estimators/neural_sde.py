@@ -117,7 +117,9 @@ class NeuralSDE(Estimator):
         self.diffusion_ = Diffusion(learned.model, data, learned.substeps)
         self.model_ = learned.model
         self.parameters_: pd.DataFrame | None = table(learned, sde_border.users_fields(self))
-        self.innovations_ = examine(learned.errors, learned.pairs.series, learned.remembered)
+        self.innovations_ = examine(
+            learned.errors, learned.pairs.z0, learned.pairs.series, learned.remembered
+        )  # fmt: skip
         self.log_likelihood_ = float(np.mean(learned.logs))
         self.seconds_ = learned.seconds
         notes = (*data.notes, *learned.notes)
