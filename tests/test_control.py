@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -427,3 +428,46 @@ def test_the_entries_reach_what_was_published(tmp_path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {
         "du-optimal-control.png", "du-stabilise.png", "du-stabilise-sde.png",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"control": "polynomial"}, "control: expected a trial or a policy"),
+        ({"control": Polynomial}, "control: expected a trial or a policy"),
+        ({"control": lambda t: 0.0}, "control: expected a trial or a policy"),
+        ({"inputs": 1.5}, "inputs: expected a whole number"),
+        ({"inputs": "a"}, "inputs: expected a whole number"),
+        ({"noise": "a"}, "noise: expected a number"),
+        ({"noise": [[1.0], [2.0, 3.0]]}, "noise: expected a number"),
+        ({"dynamics": lambda t, x, u: 1j * x}, "dynamics: expected real numbers; got complex128"),
+        ({"running_cost": lambda t, x, u: 1j * (u @ u)}, "running_cost: expected real numbers"),
+        ({"terminal_constraint": lambda x: 1j * x}, "terminal_constraint: expected real numbers"),
+        ({"dynamics": lambda t, x, u: jnp.array([x[2], u[0]])}, "dynamics: .*index 2 is out of"),
+        ({"running_cost": lambda t, x, u: u[1] ** 2}, "running_cost: .*index 1 is out of bounds"),
+        ({"path_constraint": lambda t, x, u: x[5]}, "path_constraint: .*index 5 is out of bounds"),
+    ],
+)
+def test_what_is_no_control_problem(options: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {
+        "dynamics": lambda t, x, u: jnp.array([x[1], u[0]]),
+        "running_cost": lambda t, x, u: u @ u,
+        "x0": [0.0, 1.0],
+        "horizon": 1.0,
+    }
+    with pytest.raises(tk.InputError, match=message):
+        OptimalControl(**{**given, **options})
+
+
+@pytest.mark.parametrize("how", [{"steps": 2.5}, {"finish": -1}, {"finish": "a"}])
+def test_steps_are_whole_numbers(how: dict[str, Any]) -> None:  # 2.5 of them never ended
+    problem = OptimalControl(lambda t, x, u: u, lambda t, x, u: u @ u, x0=[1.0], horizon=1.0)
+    with pytest.raises(tk.InputError, match="expected a number of steps"):
+        problem.solve(**how)
+
+
+def test_a_cost_of_whole_numbers_is_a_number() -> None:
+    found = OptimalControl(
+        lambda t, x, u: u, lambda t, x, u: 1, x0=[1.0], horizon=2.0, intervals=4
+    ).solve()
+    assert found.cost == pytest.approx(2.0)

@@ -334,3 +334,34 @@ def test_pictures() -> None:
 
 def test_the_public_name() -> None:
     assert tk.VariationalProblem is VariationalProblem
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"boundary": (0, "1")}, "boundary: expected numbers, vectors or None"),
+        ({"guess": 3.0}, "guess: expected a function"),
+        ({"trial": Polynomial}, "trial: expected differentiable functions"),
+        ({"quadrature": GaussLegendre}, "quadrature: expected"),
+    ],
+)
+def test_what_is_no_problem(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        VariationalProblem(lambda t, y, dy: dy**2, **{"boundary": (0, 1), **options})
+
+
+def test_a_component_that_is_not_there_is_refused() -> None:  # JAX would take the last one
+    with pytest.raises(InputError, match=r"lagrangian: .*index 3 is out of bounds"):
+        VariationalProblem(lambda t, y, dy: dy @ dy + y[3], (0, 1), ([0, 0], [1, 1]))
+
+
+@pytest.mark.parametrize("count", [0, -3, 2.5, True, "a"])
+def test_trials_count_functions(count: Any) -> None:
+    with pytest.raises(InputError, match="count of a Polynomial: expected a positive whole"):
+        Polynomial(count)
+
+
+def test_a_rule_is_a_rule() -> None:
+    problem = VariationalProblem(lambda t, y, dy: dy**2, (0, 1), (0, 1))
+    with pytest.raises(InputError, match="rule: expected an optax rule; got 'adam'"):
+        problem.solve(rule="adam", steps=2)  # type: ignore[arg-type]

@@ -199,10 +199,16 @@ def _check(task: Task, keep: int) -> None:
         ("snapshot_every", task.snapshot_every, 1),
         ("keep", keep, 1),
     ):
-        if value is not None and value < least:
+        whole = isinstance(value, int | np.integer)
+        if value is not None and not (whole and value >= least):
             raise InputError(
-                name, expected=f"a number, at least {least}", got=str(value), do=f"raise {name}"
-            )
+                name, expected=f"a number, at least {least}",
+                got=repr(value), do=f"pass a whole {name}" if not whole else f"raise {name}",
+            )  # fmt: skip
+    if not (hasattr(task.rule, "init") and hasattr(task.rule, "update")):
+        raise InputError(
+            "rule", expected="an optax rule", got=repr(task.rule), do="pass optax.adam(1e-3), say"
+        )
     if task.patience is not None and task.validation is None:
         raise InputError(
             "patience",

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..errors import InputError
 from ..fields import MLP
 
 Interval = tuple[float, float]
@@ -46,6 +47,15 @@ class Linear:
     """A trial whose functions are linear in their numbers, all of which begin at `start`."""
 
     start: float
+
+    def __post_init__(self) -> None:
+        name = "pieces" if hasattr(self, "pieces") else "count"
+        count = getattr(self, name)
+        if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
+            raise InputError(
+                f"{name} of a {type(self).__name__}", expected="a positive whole number",
+                got=repr(count), do=f"pass {name}=16",
+            )  # fmt: skip
 
     def values(self, t: Any, interval: Interval) -> Any:
         """Every function at one time, or at many: (*times, count)."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import jax
@@ -39,7 +40,13 @@ def as_boundary(
             "boundary", expected="two ends, each a value, a vector or None for free",
             got=repr(boundary), do="pass boundary=(0, 1)",
         )  # fmt: skip
+    if guess is not None and not callable(guess):
+        raise InputError(
+            "guess", expected="a function t -> y", got=repr(guess), do="pass guess=lambda t: 1.0"
+        )
     try:
+        if any(np.asarray(end).dtype.kind in "SU" for end in boundary):
+            raise TypeError
         ends = [np.asarray(np.nan if end is None else end, float) for end in boundary]
     except (TypeError, ValueError):
         raise InputError(
@@ -89,16 +96,44 @@ def check_lagrangian(
             got=f"{out.dtype} of shape {out.shape}",
             do="sum over the components; one boundary value per component makes y a vector",
         )  # fmt: skip
+    check_indices("lagrangian", lagrangian, arguments)
+
+
+def check_indices(name: str, function: Callable, shapes: Sequence[Any]) -> None:
+    """`InputError` where a component is asked for that is not there: JAX would take the last one.
+
+    NumPy's arrays raise there. Nothing is computed; other errors are those of arrays in JAX code.
+    """
+
+    def run() -> Any:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            zero = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype)[()], tuple(shapes))
+            return function(*zero)
+
+    try:
+        jax.eval_shape(run)
+    except IndexError as error:
+        raise InputError(
+            name, expected="components that its arguments have", got=str(error),
+            do=f"mend {name}; the first component has number 0",
+        ) from None  # fmt: skip
+    except Exception:
+        return
 
 
 def check_kind(trial: Any, quadrature: Any, penalty: Any) -> None:
     """`InputError` unless they can serve as a path, a quadrature and a weight."""
-    if trial is not None and (isinstance(trial, PiecewiseConstant) or not hasattr(trial, "begin")):
+    if trial is not None and (
+        isinstance(trial, PiecewiseConstant | type) or not hasattr(trial, "begin")
+    ):
         raise InputError(
             "trial", expected="differentiable functions: Polynomial, Sine, RBF or Network",
             got=repr(trial), do="pick one from tenkai.problems, or leave trial away",
         )  # fmt: skip
-    if quadrature is not None and not hasattr(quadrature, "nodes"):
+    if quadrature is not None and (
+        isinstance(quadrature, type) or not hasattr(quadrature, "nodes")
+    ):
         raise InputError(
             "quadrature", expected="GaussLegendre(n), Trapezoid(n) or RightEndpoint(n)",
             got=repr(quadrature), do="pick one from tenkai.problems, or leave quadrature away",

@@ -14,10 +14,11 @@ import numpy as np
 import optax
 
 from ..models.policies import Bounded, Policy
-from ..models.trials import PiecewiseConstant, Polynomial
+from ..models.trials import PiecewiseConstant
 from ..records import ControlSolution
 from ..unfold import RK4
 from . import plants
+from .border import check_steps
 from .constraints import Constraints
 from .costate import Adjoint, adjoint
 from .evaluation import EVALUATED, Costs, costs
@@ -91,7 +92,7 @@ class OptimalControl:
         self.seed, self.precision = seed, precision
         self.horizon = plants.number("horizon", horizon, 0.0)
         self.paths = plants.number("paths", paths, 1, whole=True)
-        self.trial: Any = Polynomial() if control is None else control
+        self.trial: Any = plants.recipe(control)
         self.inputs = plants.input_count(dynamics, self.trial, inputs, bounds)
         self.bounds = plants.limits(bounds, self.inputs)
         self.x0, self.distributed = x0, callable(getattr(x0, "rvs", None))
@@ -142,6 +143,7 @@ class OptimalControl:
         the rate falls from .05 to zero by a cosine. Nothing raises for numerical reasons: see
         `ControlSolution.status`.
         """
+        check_steps(steps, finish)
         begun = time.perf_counter()
         with self.arithmetic():
             found = self._search(steps, rule, finish, progress)

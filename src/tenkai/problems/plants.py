@@ -11,7 +11,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..models.policies import Policy
+from ..models.trials import Polynomial
 from ..unfold import Tableau
+from .border import check_indices
 from .unfolding import Method, Plant, RightEuler
 
 STEPS = 200  # of the grid
@@ -108,14 +110,25 @@ def input_count(dynamics: Any, control: Any, inputs: int | None, bounds: Any) ->
         "dynamics": getattr(dynamics, "inputs", None),
         "bounds": _widest(bounds),
     }
-    told = {name: int(k) for name, k in known.items() if k is not None}
+    told = {name: number(name, k, 1, whole=True) for name, k in known.items() if k is not None}
     if len(set(told.values())) > 1:
         words = ", ".join(f"{k} by {name}" for name, k in told.items())
         raise InputError(
             "inputs", expected="one number of controls", got=words, do="make them agree"
         )
-    count = next(iter(told.values()), 1)
-    return number("inputs", count, 1, whole=True)
+    return next(iter(told.values()), 1)
+
+
+def recipe(control: Any) -> Any:
+    """How the control is written, polynomials by default; `InputError` for what is no recipe."""
+    if control is None:
+        return Polynomial()
+    if isinstance(control, type) or not hasattr(control, "begin"):
+        raise InputError(
+            "control", expected="a trial or a policy of tenkai.problems, with its parentheses",
+            got=repr(control), do="pass control=tenkai.problems.Polynomial(), LinearGain(), ...",
+        )  # fmt: skip
+    return control
 
 
 def _widest(bounds: Any) -> int | None:
@@ -161,7 +174,10 @@ def plant(
 def _diffusion(noise: Any, dim: int, inputs: int) -> Callable:
     """``b(t, x, u)`` (dim,) or (dim, sources) of a function or of numbers."""
     if not callable(noise):
-        given = np.asarray(noise, float)
+        try:
+            given = np.asarray(noise, float)
+        except (TypeError, ValueError):
+            given = np.zeros(0)
         fixed = np.full(dim, given) if given.ndim == 0 else given
         if fixed.ndim not in (1, 2) or fixed.shape[0] != dim or not np.isfinite(fixed).all():
             raise InputError(
@@ -196,7 +212,8 @@ def constraint(name: str, called: str, function: Callable | None, *arguments: An
     if function is None:
         return None
     _traced(name, called, function, *arguments)
-    return lambda *a: jnp.ravel(jnp.asarray(function(*a)))
+    check_indices(name, function, arguments)
+    return lambda *a: jnp.ravel(jnp.asarray(function(*a), float))
 
 
 def _checked(
@@ -209,12 +226,13 @@ def _checked(
             name, expected=f"{what} from {name}{called} for one state", got=f"shape {out.shape}",
             do=f"mend {name}, or x0 and inputs, which say how many states and controls there are",
         )  # fmt: skip
-    return lambda *a: jnp.asarray(function(*a))
+    check_indices(name, function, arguments)
+    return lambda *a: jnp.asarray(function(*a), float)  # integers too: all is differentiated
 
 
 def _traced(name: str, called: str, function: Any, *arguments: Any) -> Any:
     try:  # traced as in training: nothing is computed, nothing compiled
-        return jax.eval_shape(lambda *a: jnp.asarray(function(*a)), *arguments)
+        out = jax.eval_shape(lambda *a: jnp.asarray(function(*a)), *arguments)
     except InputError:
         raise
     except Exception as error:
@@ -223,3 +241,9 @@ def _traced(name: str, called: str, function: Any, *arguments: Any) -> Any:
             name, expected=f"a function {name}{called} that works on one state",
             got=f"{type(error).__name__}: {said}", do=f"mend {name}",
         ) from error  # fmt: skip
+    if jnp.issubdtype(out.dtype, jnp.complexfloating):
+        raise InputError(
+            name, expected="real numbers", got=str(out.dtype),
+            do="write complex states as real and imaginary parts",
+        )  # fmt: skip
+    return out
