@@ -293,6 +293,10 @@ class Unhashable:
         ({"parameters": {}}, "parameters: expected what the layers learn"),
         ({"parameters": {"eta": "x"}}, "parameter 'eta': expected numbers"),
         ({"tied": 4}, "tied: expected True, False or a period of 1 to 3 layers; got 4"),
+        ({"tied": "yes"}, "tied: expected True, False or a period of 1 to 3 layers; got 'yes'"),
+        ({"layers": True}, "layers: expected a positive number; got True"),
+        ({"parameters": [0.1]}, r"parameters: expected what the layers learn, .*; got \[0.1\]"),
+        ({"parameters": {"eta": [[1.0], [1.0, 2.0]]}}, "parameter 'eta': expected numbers"),
     ],
 )
 def test_what_cannot_be_unfolded(options: dict[str, Any], message: str) -> None:
@@ -315,6 +319,14 @@ def bad_loss(x: Any, y: Any) -> Any:
         (lambda x, l: x[:2], targets, {}, r"step: expected .* float64\[3\]; got float64\[2\]"),
         (lambda x, l: l.p["mu"], targets, {}, "step: expected .*; got KeyError: 'mu'"),
         (descend, targets, {"loss": bad_loss}, "loss: expected one real number"),
+        (descend, targets, {"loss": lambda x, y: 1.0}, "loss: expected one real number; got float"),
+        (descend, targets, {"loss": lambda x, y: 1j * jnp.sum(x)}, "loss: .* got complex128"),
+        (lambda x, l: [x], targets, {}, r"step: expected .*; got \[float64\[3\]\]"),
+        (descend, lambda key: (jnp.ones(3), jnp.ones((3, 1))), {}, r"target: .* \(3,\); got .*1\)"),
+        (lambda x, l: x + l.y[3], targets, {}, "step: expected components .* index 3 is out of"),
+        (descend, ([["a"]], [["b"]]), {}, "inputs: expected numbers"),
+        (descend, (np.ones((0, 3)), np.ones((0, 3))), {}, "data: expected .* rows"),
+        (descend, targets, {"rule": "adam"}, "rule: expected an optax rule; got 'adam'"),
         (Unhashable(0.5), targets, {}, "step, init, read or sampler: expected .* hashable"),
     ],
 )
@@ -323,6 +335,44 @@ def test_what_cannot_be_trained(
 ) -> None:
     with pytest.raises(InputError, match=message):
         Unfolded(step, start, 3, {"eta": 0.1}).fit(data, **options)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda a: a("a"), "inputs: expected numbers"),
+        (lambda a: a(3.0), "inputs: expected a batch"),
+        (lambda a: a(np.ones((2, 3)), layers=-1), "layers: expected a number, not negative"),
+        (lambda a: a.error(np.ones((4, 3)), np.ones((2, 3))), "data: .* same number of rows"),
+        (lambda a: a.error(np.ones((4, 3)), np.ones((4, 2))), "target: expected the shape"),
+        (lambda a: a.draw("a", 3), "sampler: expected"),
+        (lambda a: a.draw(targets, 3.0), "count: expected a number"),
+        (lambda a: a.best_fixed(np.ones((4, 3)), np.ones((4, 3)), "a"), "values: expected a list"),
+        (lambda a: a.best_fixed(np.ones((4, 3)), np.ones((4, 3)), [np.nan]), "values: expected"),
+    ],
+)
+def test_what_cannot_be_asked(ask: Callable[[Unfolded], Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ask(Unfolded(descend, start, 3, {"eta": 0.1}))
+
+
+def test_layers_that_lead_away_have_not_converged() -> None:
+    wild = Unfolded(descend, start, 4, {"eta": 100.0}).fit(targets, steps=2, batch=5)
+    assert wild.fit_ is not None
+    assert wild.fit_.status.kind == "diverged" and "at init" in wild.fit_.status.message
+
+
+def test_a_state_of_several_arrays_and_lists_as_data() -> None:
+    def heavy(s: Any, layer: Any) -> Any:
+        v = layer.p["mu"] * s["v"] - layer.p["eta"] * (s["x"] - layer.y)
+        return {"x": s["x"] + v, "v": v}
+
+    zero = {"x": [0.0, 0.0], "v": np.zeros(2)}
+    ball = Unfolded(heavy, zero, 2, {"mu": 0.5, "eta": 0.5}, read=lambda s: s["x"])
+    rows = [[1.0, 2.0], [3.0, 4.0]]
+    np.testing.assert_allclose(ball(rows), np.array(rows))  # .5 y, then + .25 y + .25 y
+    ball.fit((rows, rows), steps=2, batch=2)
+    assert ball.fit_ is not None and np.isfinite(ball.error(rows, rows)).all()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import PyTree
 
+from ..errors import InputError
 from ..unfold import Memory, Store, unfold
 
 
@@ -69,4 +70,9 @@ def run(
 
 def squared_error(estimate: Any, target: Any) -> Any:
     """``|estimate - target|^2`` of one item, summed over its entries (complex ones too)."""
+    if jnp.shape(estimate) != jnp.shape(target):  # broadcasting would learn something else
+        raise InputError(
+            "target", expected=f"the shape of the estimate, {jnp.shape(estimate)}",
+            got=f"shape {jnp.shape(target)}", do="return a target like it, or pass loss= and read=",
+        )  # fmt: skip
     return jnp.sum(jnp.abs(estimate - target) ** 2)

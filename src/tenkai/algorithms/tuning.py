@@ -36,12 +36,15 @@ def best_fixed(
             "name", expected=f"one of {', '.join(parameters)}", got=repr(name),
             do="say which parameter the values are of",
         )  # fmt: skip
-    values = np.asarray(values, parameters[name].dtype)
-    if values.ndim != 1 or not len(values):
+    values = np.asarray(values)
+    good = values.dtype.kind in "fciu" and values.ndim == 1 and len(values)
+    if not good or not np.isfinite(values).all():
         raise InputError(
-            "values", expected="a list of numbers to try", got=f"shape {values.shape}",
+            "values", expected="a list of finite numbers to try",
+            got=f"{values.dtype} of shape {values.shape}",
             do="pass np.geomspace(low, high, 200)",
         )  # fmt: skip
+    values = values.astype(parameters[name].dtype)
     first = {k: v[:1] for k, v in parameters.items()}
     errors = np.asarray(_search(iteration, first, name, values, inputs, targets, layers, loss))
     finite = np.where(np.isfinite(errors[:, -1]), errors[:, -1], np.inf)

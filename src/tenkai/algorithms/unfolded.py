@@ -21,7 +21,8 @@ from ..fit import fit
 from ..records import Fit, Status
 from ..storage import load_model, save_model
 from ..unfold import Memory, Store
-from .border import Constant, as_sampler, cast, checked, replaced, rules, spread
+from . import border
+from .border import as_sampler, cast, checked, replaced, rules, spread
 from .iteration import Iteration, run, squared_error
 from .learning import Learner, Lesson, by_name, default_rule, objective, parts
 from .tuning import FixedStep, best_fixed
@@ -38,7 +39,7 @@ class Unfolded:
 
     Args:
         step: ``(state, layer) -> state``. Arrays that it captures or holds are fixed.
-        init: ``y -> state``, or an array.
+        init: ``y -> state``, or the state: an array, or arrays in a dictionary or a tuple.
         layers: how many iterations are unfolded.
         parameters: first values by name; a scalar or an array is used in every layer.
         tied: False: every layer has its own; True: all share one; an integer T: layer k has
@@ -78,13 +79,11 @@ class Unfolded:
         precision: Literal["float32", "float64"] = "float64",
     ):
         self.layers, self.tied, self.seed, self.precision = layers, tied, seed, precision
-        self.memory = memory
+        self.memory, self._fits = memory, 0
         dtype = np.dtype(precision)
-        self.parameters_ = spread(parameters or {}, layers, tied, dtype)
-        begin = init if callable(init) else Constant(np.asarray(init))
-        self.iteration = cast(Iteration(step, begin, read), dtype)
+        self.parameters_ = spread({} if parameters is None else parameters, layers, tied, dtype)
+        self.iteration = cast(Iteration(step, border.start(init), read), dtype)
         self.fit_: Fit | None = None
-        self._fits = 0
 
     def fit(
         self,
@@ -144,11 +143,18 @@ class Unfolded:
             note = "all layers learned the same values: begin from others, or with incremental=True"
             status = replace(status, notes=(*status.notes, note))
         inputs, targets = self.draw(sampler, 200, seed=self.seed + 1)
-        old, new = (
-            float(_errors(self.iteration, p, inputs, targets, self.layers, loss)[-1])
+        was, now = (
+            np.asarray(_errors(self.iteration, p, inputs, targets, self.layers, loss), float)
             for p in (before, self.parameters_)
         )
+        old, new = was[-1], now[-1]
         told = f"loss on 200 fresh problems {new:.4g}, before training {old:.4g}"
+        if new > now[0]:
+            return Status(
+                "diverged", f"The layers lead away from the solution: {told}, at init {now[0]:.4g}",
+                cause="an unstable iteration", remedy="begin with smaller parameters",
+                ok=False, notes=status.notes,
+            )  # fmt: skip
         if np.isfinite(new) and (new <= _SLACK * old or not np.isfinite(old)):
             return Status("converged", f"Trained {self.layers} layers: {told}", notes=status.notes)
         return Status(
@@ -176,9 +182,9 @@ class Unfolded:
 
     def _run(self, inputs: PyTree, layers: int | None, keep: bool) -> Any:
         with self._arithmetic():
-            y = self._cast(inputs)
-            n = self.layers if layers is None else layers
-            return jax.tree.map(np.asarray, _runs(self.iteration, self.parameters_, y, n, keep))
+            y, n = self._cast(border.arrays("inputs", inputs)), self._count(layers)
+            with border.explaining(self.iteration, self.parameters_, y):
+                return jax.tree.map(np.asarray, _runs(self.iteration, self.parameters_, y, n, keep))
 
     def error(
         self,
@@ -190,15 +196,17 @@ class Unfolded:
     ) -> np.ndarray:
         """The mean loss over a batch before and after every layer, (layers + 1,)."""
         with self._arithmetic():
-            y, x = self._cast(inputs), self._cast(targets)
-            n = self.layers if layers is None else layers
-            return np.asarray(_errors(self.iteration, self.parameters_, y, x, n, loss))
+            (y, x), n = self._cast(border.batch(inputs, targets)), self._count(layers)
+            with border.explaining(self.iteration, self.parameters_, y, x, loss):
+                return np.asarray(_errors(self.iteration, self.parameters_, y, x, n, loss))
 
     def draw(self, sampler: Callable, count: int, *, seed: int = 1) -> tuple[PyTree, PyTree]:
         """A batch of inputs and targets from a sampler, as NumPy arrays: for tests."""
         with self._arithmetic():
+            border.count("count", count, 0)
+            border.checked_pair(self._cast(sampler))
             keys = jax.random.split(jax.random.key(seed), count)
-            return jax.tree.map(_host, _drawn(self._cast(sampler), keys))
+            return jax.tree.map(border.host, _drawn(self._cast(sampler), keys))
 
     def best_fixed(
         self, inputs: PyTree, targets: PyTree, values: Any, *, name: str | None = None,
@@ -210,10 +218,11 @@ class Unfolded:
         that a learned algorithm must beat. Raises `InputError` where `name` is needed or unknown.
         """
         with self._arithmetic():
-            y, x = self._cast(inputs), self._cast(targets)
-            return best_fixed(
-                self.iteration, self.parameters_, y, x, values, name, self.layers, loss
-            )
+            y, x = self._cast(border.batch(inputs, targets))
+            with border.explaining(self.iteration, self.parameters_, y, x, loss):
+                return best_fixed(
+                    self.iteration, self.parameters_, y, x, values, name, self.layers, loss
+                )
 
     def with_parameters(self, **values: Any) -> Unfolded:
         """A copy with these values in place of the learned ones, to compare or to begin with.
@@ -258,24 +267,23 @@ class Unfolded:
 
         return report.plot(self)
 
+    def _count(self, layers: int | None) -> int:
+        if layers is not None:
+            border.count("layers", layers, 0)
+        return self.layers if layers is None else layers
+
     def _cast(self, tree: PyTree) -> Any:
         return cast(tree, np.dtype(self.precision))
 
     @contextlib.contextmanager
     def _arithmetic(self):
-        wide = self.precision == "float64"
-        with jax.enable_x64(True) if wide else contextlib.nullcontext():
+        with jax.enable_x64(True) if self.precision == "float64" else contextlib.nullcontext():
             yield
 
 
 @eqx.filter_jit
 def _drawn(sampler: Callable, keys: Any) -> Any:
     return jax.vmap(sampler)(keys)
-
-
-def _host(a: Any) -> Any:
-    """NumPy, except for random keys, which have no form there."""
-    return a if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else np.asarray(a)
 
 
 @eqx.filter_jit
