@@ -15,7 +15,7 @@ from tenkai.diffusions.evidence import regression, strength
 from tenkai.diffusions.known import chapman_kolmogorov, double_well, exact_double_well
 from tenkai.diffusions.moments import cholesky, forward_substitution
 from tenkai.diffusions.start import Columns, log_scale, start
-from tenkai.diffusions.transitions import Pairs, arrivals, log_density, pack
+from tenkai.diffusions.transitions import Pairs, arrivals, first_substeps, log_density, pack
 
 
 def pairs(z0, z1, gap, u0=None, u1=None) -> Pairs:
@@ -196,6 +196,19 @@ def test_start_has_no_units_where_nothing_is_bent() -> None:
     assert made.hidden.direction.shape == (0, 2)
     np.testing.assert_allclose(made.drift.centre[:, 1:], -0.1 * np.eye(2), atol=0.03)
     np.testing.assert_allclose(made.base @ made.base.T, 0.04 * np.eye(2), atol=0.005)
+
+
+def test_first_substeps_grow_with_what_a_gap_forgets() -> None:
+    random = np.random.default_rng(11)
+
+    def first(keep: float) -> int:
+        x = random.standard_normal((2000, 1))
+        z1 = keep * x + (1 - keep**2) ** 0.5 * random.standard_normal((2000, 1))
+        return first_substeps(pairs(x, z1, np.ones(2000)))
+
+    assert [first(np.exp(-r)) for r in (0.05, 0.2, 0.5, 1.0, 6.0)] == [1, 1, 2, 4, 4]
+    walk = random.standard_normal((2000, 1)) * 100
+    assert first_substeps(pairs(walk, 1.01 * walk, np.ones(2000))) == 1
 
 
 def kind(errors: np.ndarray, memory: float = 0.9) -> str:

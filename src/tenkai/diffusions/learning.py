@@ -24,7 +24,7 @@ from .scale import choose_scale
 from .scoring import MOST_UNKNOWNS, Scored, score_to_end, size
 from .start import Columns, Start, plain, start
 from .training import FEW_STEPS, MANY_STEPS, Frame, Unknowns, Weighed, sde, train, unknowns
-from .transitions import Pairs, Transitions, arrivals, pack, substeps
+from .transitions import Pairs, Transitions, arrivals, first_substeps, pack, substeps
 
 _NEGLIGIBLE = 0.3  # standard errors that more substeps may move an estimate by
 _MOST_DOUBLINGS = 5
@@ -172,7 +172,7 @@ class _Run:
     """Training on ever finer substeps, until they move no estimate by much."""
 
     def __init__(self, design: Design, pairs: Pairs, frames: list[Frame]):
-        self.design, self.pairs, self.substeps = design, pairs, 1
+        self.design, self.pairs, self.substeps = design, pairs, first_substeps(pairs)
         self.members = len(frames)
         self.frames = cast(jax.tree.map(lambda *a: np.stack(a), *frames), design.dtype)
         begin = unknowns(frames[0], design.drift, design.diffusion)
