@@ -224,7 +224,8 @@ def _explained(
         return jax.ShapeDtypeStruct(a.shape[1:], a.dtype)
 
     try:
-        checked_item(iteration, parameters, *jax.tree.map(item, (inputs, targets)), loss)
+        y, target = jax.tree.map(item, (inputs, targets))
+        checked_item(iteration, parameters, y, target, loss)
     except InputError as told:
         return told
     said = str(error).partition("\n")[0]
