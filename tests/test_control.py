@@ -471,3 +471,27 @@ def test_a_cost_of_whole_numbers_is_a_number() -> None:
         lambda t, x, u: u, lambda t, x, u: 1, x0=[1.0], horizon=2.0, intervals=4
     ).solve()
     assert found.cost == pytest.approx(2.0)
+
+
+def test_bounds_do_not_catch_the_search_early() -> None:
+    """Harvesting two species: Newton's first step alone would run pieces into their bounds."""
+
+    def fish(t: Any, x: Any, u: Any) -> Any:
+        prey = x[0] - x[0] * x[1] - 0.4 * x[0] * u[0]
+        return jnp.array([prey, -x[1] + x[0] * x[1] - 0.2 * x[1] * u[0]])
+
+    def away(t: Any, x: Any, u: Any) -> Any:
+        return (x[0] - 1) ** 2 + (x[1] - 1) ** 2
+
+    plan = tk.OptimalControl(
+        fish, away, x0=[0.5, 0.7], horizon=12.0, control=PiecewiseConstant(60), bounds=(0, 1)
+    ).solve()
+    assert plan.status.ok and plan.cost == pytest.approx(1.34408, abs=1e-3)  # Sager et al. 2006
+
+
+def test_a_control_that_is_too_coarse_is_told() -> None:
+    plan = tk.OptimalControl(
+        lambda t, x, u: u, lambda t, x, u: (x[0] - jnp.sin(9 * t)) ** 2 + 1e-3 * u @ u,
+        x0=[0.0], horizon=3.0, control=Polynomial(2),
+    ).solve()  # fmt: skip
+    assert plan.status.kind == "not converged" and "Pontryagin residual" in plan.status.message

@@ -138,8 +138,9 @@ class OptimalControl:
     ) -> ControlSolution:
         """`steps` of Adam (or of `rule`), then, without noise, up to `finish` of Newton's method.
 
-        By default Newton's method alone looks for up to 400 numbers; more (networks) begin with
-        500 steps of Adam at .05 and end with L-BFGS. With noise every step draws fresh paths, and
+        By default Newton's method alone looks for up to 400 numbers; within bounds, which it may
+        run into too early, and for networks 500 steps of Adam at .05 come first; networks end with
+        L-BFGS. With noise every step draws fresh paths, and
         the rate falls from .05 to zero by a cosine. Nothing raises for numerical reasons: see
         `ControlSolution.status`.
         """

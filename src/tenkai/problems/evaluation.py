@@ -14,6 +14,7 @@ from .unfolding import Plant, Rollout, coarser, increments, rollouts
 EVALUATED = 1000  # paths of an expectation
 SHOWN = 100  # paths of which states are kept
 _COARSE = 1e-2  # share of the cost by which half the step may move it
+_POOR = 0.3  # share from which an open-loop control is not the best there is
 _RESIDUAL = 1e-2  # share of its size up to which the Pontryagin residual goes without saying
 
 
@@ -58,13 +59,14 @@ class Told(NamedTuple):
     residual: float  # over its size
     finite: bool  # all states
     exact: bool  # whether the best of all controls has no residual here
+    open_loop: bool
     search: Status
 
 
 def judged(told: Told) -> Status:
     """One status out of everything that was measured, the gravest first."""
     notes = told.search.notes + _notes(told)
-    for status in (_unbounded, _not_finite, _infeasible, _unstable, _unfinished, _coarse):
+    for status in (_unbounded, _not_finite, _infeasible, _unstable, _unfinished, _coarse, _poor):
         found = status(told)
         if found is not None:
             kind, message, cause, remedy = found
@@ -154,4 +156,15 @@ def _coarse(told: Told) -> Finding:
         f"Half the step changes the cost from {told.cost:.6g} to {told.refined:.6g}",
         "the grid does not resolve what the control does",
         "raise intervals=",
+    )
+
+
+def _poor(told: Told) -> Finding:
+    if not (told.exact and told.open_loop and told.residual > _POOR):
+        return None
+    return (
+        "not converged",
+        f"Cost {told.cost:.6g}, but the Pontryagin residual is {told.residual:.2g} of its terms",
+        "the control is too coarse for the best one, or ran into its bounds too early",
+        "use more basis functions or pieces, another kind of control, or more steps",
     )

@@ -28,6 +28,7 @@ TIGHT = 1e-6  # a miss of a constraint, over the size of the states, that is non
 _FALLING = 0.02  # share of the cost by which the last third of a noisy search may still fall
 _RATE = 0.05
 _HUGE = 1e6  # beyond every scale
+_FLAT = 1e-6  # gradient over the value at which a search that cannot go on is at its minimum
 _GAIN = 40  # numbers of a policy up to which its Hessian is cheap
 _NETWORK_TOLERANCE = 1e-9  # share of the cost below which a network's decrease ends the search
 
@@ -131,8 +132,9 @@ def without_noise(
 ) -> Search:  # fmt: skip
     """Adam, then Newton; with constraints again for every round of multipliers."""
     few = _few(model)
-    if steps is None:  # Newton's method alone where the Hessian is cheap
-        steps = 0 if rule is None and few else STEPS
+    if steps is None:  # Newton's method alone where the Hessian is cheap and no bound is near
+        alone = rule is None and few and not isinstance(model, Bounded)
+        steps = 0 if alone else STEPS
     ending: dict[str, Any] = {"finish": finish, "hessian": few}
     if not few:
         ending["tolerance"] = _NETWORK_TOLERANCE
@@ -179,7 +181,8 @@ def _grown(found: Minimum) -> bool:
 
 
 def _status(found: Minimum, finish: int) -> Status:
-    if found.kind == "minimum":
+    flat = found.kind == "stalled" and found.gradient <= _FLAT * max(1.0, abs(found.value))
+    if found.kind == "minimum" or flat:
         curved = "" if found.curvature is None or found.curvature > -1e-9 else ", a saddle"
         return Status("converged", f"a minimum, gradient {found.gradient:.1e}{curved}")
     if found.kind == "unbounded" and _grown(found):

@@ -110,6 +110,7 @@ def _told(
         residual=residual,
         finite=bool(np.isfinite(made.paths.states).all()),
         exact=not problem.noisy,
+        open_loop=not problem.plant.feedback,
         search=found.status,
     )
 
