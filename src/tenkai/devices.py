@@ -1,4 +1,7 @@
-"""Where programs run: host devices, compilation cache. Only `configure` sets global flags."""
+"""Where programs run: host devices, precision, compilation cache.
+
+Only `configure` sets global flags.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import os
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -16,6 +20,14 @@ from .errors import InputError
 
 AXIS = "device"
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"  # begins its files
+
+
+@contextlib.contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """In "float32" or "float64"; numbers may blow up, which is the status' business."""
+    wide = jax.enable_x64(True) if precision == "float64" else contextlib.nullcontext()
+    with wide, np.errstate(over="ignore", invalid="ignore"):
+        yield
 
 
 def device_count() -> int:

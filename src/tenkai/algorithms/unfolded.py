@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from ..devices import arithmetic
 from ..errors import InputError
 from ..fit import fit
 from ..records import Fit, Status
@@ -275,10 +276,8 @@ class Unfolded:
     def _cast(self, tree: PyTree) -> Any:
         return cast(tree, np.dtype(self.precision))
 
-    @contextlib.contextmanager
-    def _arithmetic(self):
-        with jax.enable_x64(True) if self.precision == "float64" else contextlib.nullcontext():
-            yield
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        return arithmetic(self.precision)
 
 
 @eqx.filter_jit

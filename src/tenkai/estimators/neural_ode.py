@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -16,6 +15,7 @@ from ..curriculum.learning import Learned, learn, learn_more
 from ..curriculum.members import Auto
 from ..curriculum.task import Plan
 from ..data import Trajectories
+from ..devices import arithmetic
 from ..errors import InputError
 from ..models.mean_field import MeanField
 from ..records import Equilibria, Fit, Forecast, Path, Sensitivity
@@ -166,12 +166,8 @@ class NeuralODE(Estimator):
         design = arguments.design_of(self, hidden, self.field)
         return learn_more(data, known, design, plan, before.ensemble, before.calibration)
 
-    @contextlib.contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        """In the asked precision; a member's path may blow up, which is the status' business."""
-        wide = jax.enable_x64(True) if self.precision == "float64" else contextlib.nullcontext()
-        with wide, np.errstate(over="ignore", invalid="ignore"):
-            yield
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        return arithmetic(self.precision)
 
     def _keep(self, data: Trajectories, learned: Learned, warm_start: bool) -> None:
         self.data_, self.names_ = data, data.names

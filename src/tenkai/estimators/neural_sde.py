@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from ..curriculum.members import Auto
+from ..devices import arithmetic
 from ..diffusions.checks import examine, judge
 from ..diffusions.learning import learn
 from ..errors import InputError
@@ -129,12 +129,8 @@ class NeuralSDE(Estimator):
         self.fit_ = Fit(self.model_, status, history, sum(self.seconds_.values()), steps)
         return self
 
-    @contextlib.contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        """In the asked precision; a path may blow up, which is told in notes."""
-        wide = jax.enable_x64(True) if self.precision == "float64" else contextlib.nullcontext()
-        with wide, np.errstate(over="ignore", invalid="ignore"):
-            yield
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        return arithmetic(self.precision)
 
     def drift(self, y: Any, t: Any = None, u: Any = None) -> Float[np.ndarray, "n dim"]:
         """The learned drift ``a(y, u)`` at states `y` (n, dim) in raw units, members' mean.

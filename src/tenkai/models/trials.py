@@ -6,8 +6,9 @@ module ``t -> (dim,)`` that can be differentiated in t and in its numbers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -43,13 +44,14 @@ class Expansion(eqx.Module):
         return self.basis.values(t, self.interval) @ self.coefficients
 
 
-class Linear:
+class Linear(ABC):
     """A trial whose functions are linear in their numbers, all of which begin at `start`."""
 
     start: float
+    _counted: ClassVar[str] = "count"
 
     def __post_init__(self) -> None:
-        name = "pieces" if hasattr(self, "pieces") else "count"
+        name = self._counted
         count = getattr(self, name)
         if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
             raise InputError(
@@ -57,9 +59,9 @@ class Linear:
                 got=repr(count), do=f"pass {name}=16",
             )  # fmt: skip
 
+    @abstractmethod
     def values(self, t: Any, interval: Interval) -> Any:
         """Every function at one time, or at many: (*times, count)."""
-        raise NotImplementedError
 
     def begin(self, interval: Interval, dim: int, *, key: Any = None) -> Expansion:
         """A coefficient of every function."""
@@ -174,6 +176,7 @@ class PiecewiseConstant(Linear):
 
     pieces: int = 50
     start: float = 0.0
+    _counted: ClassVar[str] = "pieces"
 
     def values(self, t: Any, interval: Interval) -> Float[Array, "*times pieces"]:
         """One on the piece of that time, zero elsewhere; a border belongs to the later piece."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import equinox as eqx
@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import optax
 
+from ..devices import arithmetic
 from ..models.policies import Bounded, Policy
 from ..models.trials import PiecewiseConstant
 from ..records import ControlSolution
@@ -228,8 +229,5 @@ class OptimalControl:
             return plants.start_states(self.x0, EVALUATED, self.seed + 1)
         return np.resize(self.starts, (EVALUATED, self.dim)) if self.noisy else self.starts
 
-    @contextlib.contextmanager
-    def arithmetic(self) -> Iterator[None]:
-        wide = jax.enable_x64(True) if self.precision == "float64" else contextlib.nullcontext()
-        with wide, np.errstate(over="ignore", invalid="ignore"):
-            yield
+    def arithmetic(self) -> AbstractContextManager[None]:
+        return arithmetic(self.precision)

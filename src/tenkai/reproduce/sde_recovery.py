@@ -1,7 +1,7 @@
 """SDE recovery: drift and diffusion of four processes, against exact maximum likelihood.
 
 Ornstein-Uhlenbeck, geometric Brownian motion, a double well and a correlated plane process, 20
-records each. Nothing is published; what we hold ourselves to stands in the notes. Parametric fields are
+records each. Nothing is published; our own bounds stand in the notes. Parametric fields are
 compared with the maximum of the exact likelihood of the same records (closed forms; for the double
 well Chapman and Kolmogorov on a fine grid), networks with the truth.
 """
