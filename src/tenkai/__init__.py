@@ -33,6 +33,8 @@ _HOME = {
     # models
     "NeuralODE": "estimators",
     "NeuralSDE": "estimators",
+    "FlowDensity": "estimators",
+    "FlowVAE": "estimators",
     "load": "estimators",
     # problems that are solved, algorithms that are learned
     "VariationalProblem": "problems",
@@ -51,7 +53,7 @@ _HOME = {
     "Comparison": "records",
     "Solution": "records",
 }
-_ROOMS = ("problems", "algorithms")  # whole rooms to look around in, as ``tk.algorithms.ista``
+_ROOMS = ("problems", "algorithms", "flows")  # whole rooms to look around in, as ``tk.algorithms.ista``
 __all__ = ["__version__", *_HOME, *_ROOMS]
 
 
