@@ -22,7 +22,6 @@ from .divergence import Divergence, Exact, draw
 from .dynamics import Dynamics, LayerKind, PlanarDynamics
 from .flow import Abilities, Architecture, Flow, Moved
 
-
 _FIELD_ONLY = RecomputeField()
 _EXACT = Exact()
 
