@@ -86,9 +86,15 @@ class Abilities:
 
 @dataclass(frozen=True)
 class Architecture(ABC):
-    """A flow before it is built: hyperparameters only; compares, prints and saves by its fields."""
+    """A flow before it is built: hyperparameters only; compares, prints and saves by its fields.
+
+    `whiten` says whether rows may be whitened first; `dequantise` that they are whole numbers
+    (grey levels), which need uniform noise in [0, 1) added, in training and in evaluation.
+    """
 
     abilities: ClassVar[Abilities]
+    whiten: ClassVar[bool] = True
+    dequantise: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, dim: int, *, context: int = 0, key: PRNGKeyArray) -> Flow:
