@@ -60,6 +60,17 @@ class Flow(eqx.Module):
         """One row (dim,) of the base to the data; the inverse of `to_base`."""
 
 
+_WORDS = {
+    ("numerical inverse", "one pass"): "The density of given rows goes through a numerical "
+    "inverse, exact to its tolerance and slower than sampling; Inverse(...) exchanges the two.",
+    ("one pass", "numerical inverse"): "Samples go through a numerical inverse, exact to its "
+    "tolerance and slower than densities; Inverse(...) exchanges the two.",
+    ("one pass", "D passes"): "Samples take one pass per variable, densities a single one.",
+    ("D passes", "one pass"): "The density of given rows takes one pass per variable, samples a "
+    "single one.",
+}
+
+
 @dataclass(frozen=True)
 class Abilities:
     """What a family of flows can do (Grathwohl et al. 2019, table 1)."""
@@ -82,6 +93,14 @@ class Abilities:
     def exact_density(self) -> bool:
         """Whether its samples come with their exact density: true for every flow."""
         return True
+
+    def words(self) -> str:
+        """What a user should know before asking, one sentence; empty where both ways are cheap.
+
+        >>> Abilities("one pass", "D passes").words()
+        'Samples take one pass per variable, densities a single one.'
+        """
+        return _WORDS.get((self.to_base, self.to_data), "")
 
 
 @dataclass(frozen=True)
@@ -135,14 +154,11 @@ class Inverted(Flow):
     """
 
     flow: Flow
+    dim: int = eqx.field(static=True)
+    context: int = eqx.field(static=True)
 
-    @property
-    def dim(self) -> int:  # type: ignore[override]
-        return self.flow.dim
-
-    @property
-    def context(self) -> int:  # type: ignore[override]
-        return self.flow.context
+    def __init__(self, flow: Flow):
+        self.flow, self.dim, self.context = flow, flow.dim, flow.context
 
     def to_base(self, x: Any, context: Any = None, *, key: Any = None) -> Moved:
         return self.flow.to_data(x, context, key=key)
