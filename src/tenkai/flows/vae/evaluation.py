@@ -137,6 +137,21 @@ def posterior_draws(vae: VAE, x: np.ndarray, *, draws: int, seed: int = 0) -> np
 
 
 @eqx.filter_jit
+def _centre(vae: VAE, x: Array, key: Array) -> Array:
+    def row(x: Array, key: Array) -> Array:
+        return vae.draw(vae.belief(x), jnp.zeros(vae.latent, x.dtype), key).z
+
+    return jax.vmap(row)(x, jax.random.split(key, len(x)))
+
+
+def posterior_centres(vae: VAE, x: np.ndarray) -> np.ndarray:
+    """Where the flow takes the normal's mean, (n, latent): the mean itself without a flow."""
+    key = jax.random.key(0)
+    made = [_centre(vae, jnp.asarray(b, vae.offset.dtype), key) for b in blocks(x)]
+    return np.concatenate([np.asarray(m) for m in made])[: len(x)]
+
+
+@eqx.filter_jit
 def _decode(vae: VAE, z: Array) -> Array:
     return jax.vmap(lambda z: vae.likelihood.mean(vae.decoder(z)))(z)
 

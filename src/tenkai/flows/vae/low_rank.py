@@ -17,11 +17,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ...errors import InputError
 from ...fields import activation, matvec
 from ..continuous import Adaptive, ContinuousFlow, Grid
 from ..divergence import Divergence, Exact, forward_trace
 from ..dynamics import ConcatLayer
 from ..flow import Moved
+from .model import VAE
 from .posteriors import Amortised, PosteriorFamily
 
 _GRID = Grid(steps=4)
@@ -211,3 +213,17 @@ class FFJORDPosterior(PosteriorFamily):
             layers=layers, dim=latent, blocks=self.blocks, rank=self.rank, end=self.end,
             activation=self.activation, divergence=self.divergence, solver=self.solver,
         )  # fmt: skip
+
+
+def at_tolerance(vae: VAE, rtol: float) -> VAE:
+    """The model with its posterior's flow solved adaptively, exact divergence.
+
+    Raises `InputError` where the posterior is no continuous flow.
+    """
+    if not isinstance(vae.flow, LowRankFlow):
+        raise InputError(
+            "nfe", expected="a continuous flow as posterior", got=type(vae.flow).__name__,
+            do="fit with flow=FFJORDPosterior()",
+        )  # fmt: skip
+    flow = vae.flow.with_solver(Adaptive(rtol, rtol), Exact())
+    return eqx.tree_at(lambda v: v.flow, vae, flow)
