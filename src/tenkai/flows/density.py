@@ -15,7 +15,7 @@ from .continuous import ContinuousFlow
 from .evaluation import STRICT, Evaluation, Tolerance
 from .flow import Flow
 from .mixture import Mixture
-from .whitening import Whitening
+from .whitening import Shaping, Whitening
 
 Rows = Float[np.ndarray, "rows dim"]
 
@@ -25,13 +25,18 @@ class Density:
     """``p(x | context) = sum_k w_k p_k``, rows and contexts in raw units, NumPy float64."""
 
     mixture: Mixture
-    scale: Whitening
+    scale: Shaping
     context: Whitening | None = None
     tolerance: Tolerance = STRICT
 
     @property
+    def dim(self) -> int:
+        """Variables of a row."""
+        return self.mixture.flows.dim
+
+    @property
     def best(self) -> Flow:
-        """The flow of the largest weight, for rows that `scale` whitens."""
+        """The flow of the largest weight, for rows that `scale` has shaped."""
         return self.mixture.member(self.mixture.best)
 
     @property
@@ -50,7 +55,7 @@ class Density:
         z, c = self.scale.forward(x), self.scaled(context)
         logs, moved = evaluation.members_log_density(self.mixture, z, c, tolerance=self.tolerance)
         total = evaluation.combined(logs, np.asarray(self.mixture.weights, float))
-        return total + self.scale.log_det, moved
+        return total + self.scale.log_det(x), moved
 
     def scaled(self, context: Any) -> Any:
         """Contexts as the flows read them."""
@@ -61,7 +66,7 @@ class Density:
         random = np.random.default_rng(seed)
         weights = np.asarray(self.mixture.weights, float)
         member = random.choice(len(weights), count, p=weights / weights.sum())
-        z = random.standard_normal((count, len(self.scale.mean)))
+        z = random.standard_normal((count, self.dim))
         c, out = self.scaled(context), np.empty_like(z)
         for k in range(len(weights)):
             mine = np.flatnonzero(member == k)
@@ -87,11 +92,13 @@ class Density:
     ) -> Float[np.ndarray, "frames rows dim"]:
         """Where rows of data stand at fractions of the way from base (0) to data (1)."""
         flow, z, c = self._continuous("frames"), self.scale.forward(x), self.scaled(context)
-        tolerance = self.tolerance
-        return np.stack([
-            self.scale.inverse(evaluation.between(flow, z, 1.0, f, c, tolerance=tolerance).y)
-            for f in fractions
-        ])  # fmt: skip
+        count, n = len(fractions), len(z)
+        known = None if c is None else np.tile(c, (count, 1))
+        moved = evaluation.between(
+            flow, np.tile(z, (count, 1)), 1.0, np.repeat(fractions, n), known,
+            tolerance=self.tolerance,
+        )  # fmt: skip
+        return self.scale.inverse(moved.y).reshape(count, n, self.dim)
 
     def log_density_at(
         self, x: Rows, fraction: float, context: Any = None
@@ -101,7 +108,7 @@ class Density:
         moved = evaluation.between(
             flow, z, fraction, 0.0, self.scaled(context), tolerance=self.tolerance
         )
-        return evaluation.log_density_of(moved) + self.scale.log_det
+        return evaluation.log_density_of(moved) + self.scale.log_det(x)
 
     def _continuous(self, what: str) -> ContinuousFlow:
         flow = self.best

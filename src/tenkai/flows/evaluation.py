@@ -70,34 +70,56 @@ def evaluate(
     seed: int = 0,
 ) -> Evaluation:
     """Move rows to the base or to the data."""
+    if isinstance(flow, ContinuousFlow):
+        span = (1.0, 0.0) if way == "to_base" else (0.0, 1.0)
+        return between(flow, x, *span, context, tolerance=tolerance, seed=seed)
     with arithmetic("float64"):
-        wide = widened(flow)
-        if not isinstance(wide, ContinuousFlow):
-            return _moved(wide, way, x, context, seed)
-        divergence = Exact() if _affordable(wide) else Hutchinson(samples=8)
-        adaptive = wide.with_solver(Adaptive(*tolerance), divergence=divergence, costs=False)
-        made = _moved(adaptive, way, x, context, seed)
+        return _blocks(_one_pass, (widened(flow), way), (x, context), None)
+
+
+def between(
+    flow: ContinuousFlow,
+    x: Float[np.ndarray, "rows dim"],
+    begin: Any,
+    end: Any,
+    context: Any = None,
+    *,
+    tolerance: Tolerance = STRICT,
+    seed: int = 0,
+) -> Evaluation:
+    """Rows at fraction `begin` of the way from base to data moved to `end`; numbers or (rows,)."""
+    begins, ends = (np.broadcast_to(np.asarray(f, float), (len(x),)) for f in (begin, end))
+    given = (x, context, begins, ends)
+    with arithmetic("float64"):
+        wide = _judged(widened(flow))
+        limits = np.array([tolerance.rtol, tolerance.atol])
+        made = _drawn(_adaptive, (wide, limits, tolerance.max_steps), given, seed)
         lost = np.flatnonzero(~made.ok)
         if len(lost):
-            grid = wide.with_solver(_FINE, divergence=divergence, costs=False)
-            kept = None if context is None else context[lost]
-            again = _moved(grid, way, x[lost], kept, seed)
+            kept = tuple(None if part is None else np.asarray(part)[lost] for part in given)
+            again = _drawn(_fixed, (wide.with_solver(_FINE),), kept, seed)
             made.y[lost], made.log_det[lost] = again.y, again.log_det
             made.nfe[lost] += again.nfe
     return made
 
 
+def _judged(flow: ContinuousFlow) -> ContinuousFlow:
+    """With exact divergence where it can be had."""
+    divergence = Exact() if _affordable(flow) else Hutchinson(samples=8)
+    return flow.with_solver(flow.solver, divergence=divergence, costs=False)
+
+
 def on_grid(
-    flow: Flow, x: Float[np.ndarray, "rows dim"], context: Any = None, *, refine: int = 1
+    flow: ContinuousFlow, x: Float[np.ndarray, "rows dim"], context: Any = None, *, refine: int = 1
 ) -> Float[np.ndarray, " rows"]:
     """Log density as it was trained: on the flow's own grid, `refine` times as fine."""
+    solver = flow.solver
+    if isinstance(solver, Grid):
+        solver = Grid(refine * solver.steps, solver.method, solver.memory)
     with arithmetic("float64"):
-        wide = widened(flow)
-        if isinstance(wide, ContinuousFlow) and isinstance(wide.solver, Grid):
-            grid = Grid(refine * wide.solver.steps, wide.solver.method, wide.solver.memory)
-            divergence = Exact() if _affordable(wide) else wide.divergence
-            wide = wide.with_solver(grid, divergence=divergence, costs=False)
-        return log_density_of(_moved(wide, "to_base", x, context, 0))
+        wide = _judged(widened(flow)).with_solver(solver)
+        span = (np.ones(len(x)), np.zeros(len(x)))
+        return log_density_of(_drawn(_fixed, (wide,), (x, context, *span), 0))
 
 
 def log_density_of(moved: Evaluation) -> Float[np.ndarray, " rows"]:
@@ -137,23 +159,6 @@ def combined(
         return np.log((weights[:, None] * np.exp(logs - shift)).sum(0)) + shift
 
 
-def between(
-    flow: ContinuousFlow,
-    x: Float[np.ndarray, "rows dim"],
-    begin: float,
-    end: float,
-    context: Any = None,
-    *,
-    tolerance: Tolerance = STRICT,
-) -> Evaluation:
-    """Rows that stand at fraction `begin` of the way from base to data, moved to `end`."""
-    with arithmetic("float64"):
-        wide = widened(flow)
-        divergence = Exact() if _affordable(wide) else Hutchinson(samples=8)
-        wide = wide.with_solver(Adaptive(*tolerance), divergence=divergence, costs=False)
-        return _moved(wide, "between", x, context, 0, (begin, end))
-
-
 def stiffness(
     flow: ContinuousFlow, x: Float[np.ndarray, "rows dim"], context: Any = None
 ) -> Float[np.ndarray, " points"]:
@@ -161,24 +166,28 @@ def stiffness(
 
     At five times of every path; 1 in one dimension.
     """
-    fractions = np.linspace(0.0, 1.0, 5)
-    states = [between(flow, x, 1.0, f, context, tolerance=COUNTED).y for f in fractions]
+    count, fractions = len(x), np.repeat(np.linspace(0.0, 1.0, 5), len(x))
+    known = None if context is None else np.tile(context, (5, 1))
+    y = between(flow, np.tile(x, (5, 1)), 1.0, fractions, known, tolerance=COUNTED).y
     with arithmetic("float64"):
         wide = widened(flow)
-        field = wide.field.prepared() if hasattr(wide.field, "prepared") else wide.field
-        times = fractions * float(wide.end)
-        found = [
-            np.asarray(_jacobians(field, np.float64(t), _padded(y, _shape(len(y))), _pad(context)))
-            for t, y in zip(times, states, strict=True)
-        ]
-    sizes = np.abs(np.linalg.eigvals(np.concatenate([j[: len(x)] for j in found])).real)
+        jacobians = _in_blocks(_jacobians, (wide,), (y, known, fractions))[0]
+    finite = np.isfinite(jacobians).all((1, 2))
+    if not count or not finite.any():
+        return np.full(1, np.nan)
+    sizes = np.abs(np.linalg.eigvals(jacobians[finite]).real)
     return sizes.max(-1) / np.maximum(sizes.min(-1), 1e-12)
 
 
 @eqx.filter_jit
-def _jacobians(field: Any, t: Any, y: Any, context: Any) -> Any:
-    axes = (0, None if context is None else 0)
-    return jax.vmap(lambda y, c: jax.jacfwd(lambda y: field(t, y, c))(y), in_axes=axes)(y, context)
+def _jacobians(flow: Any, y: Any, context: Any, fractions: Any) -> tuple:
+    field = flow.field.prepared() if hasattr(flow.field, "prepared") else flow.field
+    axes = (0, None if context is None else 0, 0)
+
+    def one(y: Any, c: Any, fraction: Any) -> Any:
+        return jax.jacfwd(lambda y: field(fraction * flow.end, y, c))(y)
+
+    return (jax.vmap(one, in_axes=axes)(y, context, fractions),)
 
 
 def widened(flow: Any) -> Any:
@@ -203,18 +212,12 @@ def _affordable(flow: ContinuousFlow) -> bool:
     return closed or flow.dim <= _EXACT_UP_TO
 
 
-def _moved(
-    flow: Flow, way: str, x: Any, context: Any, seed: int,
-    span: tuple[float, float] = (0.0, 1.0),
-) -> Evaluation:  # fmt: skip
-    """All rows, block by block; noisy log-determinants are averaged over independent draws."""
-    noisy = isinstance(flow, ContinuousFlow) and not flow.divergence.exact
-    if not noisy:
-        return _blocks(flow, way, x, context, None, span)
-    draws = [
-        _blocks(flow, way, x, context, jax.random.key(seed * _DRAWS + k), span)
-        for k in range(_DRAWS)
-    ]
+def _drawn(program: Callable, fixed: tuple, given: tuple, seed: int) -> Evaluation:
+    """All rows; noisy log-determinants are averaged over independent draws."""
+    if fixed[0].divergence.exact:
+        return _blocks(program, fixed, given, None)
+    keys = [jax.random.key(seed * _DRAWS + k) for k in range(_DRAWS)]
+    draws = [_blocks(program, fixed, given, key) for key in keys]
     logs = np.stack([d.log_det for d in draws])
     error = logs.std(0, ddof=1) / _DRAWS**0.5
     ok = np.all([d.ok for d in draws], axis=0)
@@ -222,46 +225,62 @@ def _moved(
     return Evaluation(draws[0].y, logs.mean(0), error, nfe, ok)
 
 
-def _blocks(
-    flow: Flow, way: str, x: Any, context: Any, key: Any, span: tuple[float, float]
-) -> Evaluation:
-    x = np.asarray(x, np.float64)
-    n = len(x)
-    size = _shape(n)
-    parts = []
-    for i in range(0, n, size):
-        block = _padded(x[i : i + size], size)
-        known = None if context is None else _padded(np.asarray(context[i : i + size], float), size)
-        one = None if key is None else jax.random.fold_in(key, i)
-        parts.append(jax.device_get(_move(flow, way, block, known, one, np.array(span))))
-    y, log_det, nfe, ok = (np.concatenate(part)[:n] for part in zip(*parts, strict=True))
+def _blocks(program: Callable, fixed: tuple, given: tuple, key: Any) -> Evaluation:
+    y, log_det, nfe, ok = _in_blocks(program, fixed, given, key)
     finite = np.isfinite(y).all(1) & np.isfinite(log_det)
-    return Evaluation(y, log_det, np.zeros(n), nfe.astype(float), ok.astype(bool) & finite)
+    return Evaluation(y, log_det, np.zeros(len(y)), nfe.astype(float), ok.astype(bool) & finite)
 
 
-@eqx.filter_jit
-def _move(flow: Any, way: str, x: Any, context: Any, key: Any, span: Any) -> tuple:
-    move: Callable = (
-        (lambda y, c, key: flow.between(y, span[0] * flow.end, span[1] * flow.end, c, key=key))
-        if way == "between"
-        else getattr(flow, way)
-    )
-    moved = rows(move, x, context, key)
-    nfe, ok = (jnp.broadcast_to(jnp.asarray(v), (len(x),)) for v in (moved.nfe, moved.ok))
-    return moved.y, moved.log_det, nfe, ok
-
-
-def _shape(n: int) -> int:
-    """Rows of a block: two sizes, so that tables of all lengths share two programs."""
-    return _SMALL if n <= _SMALL else _BLOCK
+def _in_blocks(program: Callable, fixed: tuple, given: tuple, *key: Any) -> list[np.ndarray]:
+    """The program on blocks of rows of two sizes, so that tables of all lengths share programs."""
+    n = len(given[0])
+    size = _SMALL if n <= _SMALL else _BLOCK
+    parts = []
+    for i in range(0, max(n, 1), size):
+        block = [
+            None if a is None else _padded(np.asarray(a[i : i + size], float), size) for a in given
+        ]
+        keys = [None if k is None else jax.random.fold_in(k, i) for k in key]
+        parts.append(jax.device_get(program(*fixed, *block, *keys)))
+    return [np.concatenate(part)[:n].copy() for part in zip(*parts, strict=True)]
 
 
 def _padded(x: np.ndarray, size: int) -> np.ndarray:
-    """Copies of the first row behind the others, whose steps it takes along."""
+    """Copies of the first row behind the others, whose steps they take along."""
     if len(x) == size:
         return x
     return np.concatenate([x, np.broadcast_to(x[:1], (size - len(x), *x.shape[1:]))])
 
 
-def _pad(context: Any) -> Any:
-    return None if context is None else _padded(np.asarray(context, float), _shape(len(context)))
+@eqx.filter_jit
+def _one_pass(flow: Any, way: str, x: Any, context: Any, key: Any) -> tuple:
+    return _parts(rows(getattr(flow, way), x, context, key), len(x))
+
+
+@eqx.filter_jit
+def _adaptive(
+    flow: Any, limits: Any, max_steps: int, x: Any, context: Any, begin: Any, end: Any, key: Any
+) -> tuple:
+    # The tolerances are traced, so that all of them share one program.
+    return _spans(flow.with_solver(Adaptive(limits[0], limits[1], max_steps)), x, context, begin,
+                  end, key)  # fmt: skip
+
+
+@eqx.filter_jit
+def _fixed(flow: Any, x: Any, context: Any, begin: Any, end: Any, key: Any) -> tuple:
+    return _spans(flow, x, context, begin, end, key)
+
+
+def _spans(flow: Any, x: Any, context: Any, begin: Any, end: Any, key: Any) -> tuple:
+    keys = None if key is None else jax.random.split(key, len(x))
+    axes = (0, None if context is None else 0, 0, 0, None if keys is None else 0)
+
+    def move(y: Any, c: Any, t0: Any, t1: Any, k: Any) -> Any:
+        return flow.between(y, t0 * flow.end, t1 * flow.end, c, key=k)
+
+    return _parts(jax.vmap(move, in_axes=axes)(x, context, begin, end, keys), len(x))
+
+
+def _parts(moved: Any, n: int) -> tuple:
+    nfe, ok = (jnp.broadcast_to(jnp.asarray(v), (n,)) for v in (moved.nfe, moved.ok))
+    return moved.y, moved.log_det, nfe, ok

@@ -31,7 +31,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class HeldOutDensity:
-    """Mean log density, nats per row in raw units, of rows under members that did not train on them.
+    """Mean log density of rows under members that did not train on them: nats, raw units.
 
     `error` is the standard error of `mean` over `rows`. Each of `beside` was fitted to four fifths
     of the rows and asked for the same left-out ones.
@@ -96,5 +96,7 @@ def compare(
 
 def _mean(values: np.ndarray) -> tuple[float, float]:
     """The mean and its standard error."""
+    if not np.isfinite(values).all():  # a row far out, of which the flow loses track
+        return float(values.mean()), float("inf")
     error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("inf")
     return float(values.mean()), float(error)
