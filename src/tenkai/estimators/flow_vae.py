@@ -11,9 +11,8 @@ from jaxtyping import Float
 from ..devices import arithmetic
 from ..errors import InputError
 from ..fields import activation as check_activation
-from ..flows.vae.evaluation import (
-    Bounds, bounds, drawn_rows, expected_rows, posterior_centres, posterior_draws,
-)  # fmt: skip
+from ..flows.vae import evaluation
+from ..flows.vae.evaluation import Bounds
 from ..flows.vae.learning import Design, as_bits, learn
 from ..flows.vae.posteriors import NoFlow, PosteriorFamily
 from ..flows.vae.table import KINDS, Columns
@@ -123,7 +122,7 @@ class FlowVAE(Estimator):
         held = None if validation is None else columns.rows(validation)
         with arithmetic(self.precision):
             learned = learn(x, columns, design, held, log=log, progress=progress)
-        self.columns_, self.model_ = columns, learned.vae
+        self.columns_, self.design_, self.model_ = columns, design, learned.vae
         self.held_out_, self.shown_ = learned.held, columns.back(learned.shown)
         self.n_features_in_ = columns.dim
         self.seconds_ = learned.fit.seconds
@@ -148,15 +147,15 @@ class FlowVAE(Estimator):
         x = self._rows(X)
         if samples is not None:
             with arithmetic(self.precision):
-                return posterior_draws(self.model_, x, draws=samples, seed=seed)
+                return evaluation.posterior_draws(self.model_, x, draws=samples, seed=seed)
         with arithmetic(self.precision):
-            z = posterior_draws(self.model_, x, draws=_MANY, seed=seed)
+            z = evaluation.posterior_draws(self.model_, x, draws=_MANY, seed=seed)
         return Code(z.mean(1), z.std(1))
 
     def transform(self, X: Any) -> Float[np.ndarray, "n latent"]:
         """One latent point per row: where the flow takes the centre of the row's normal."""
         with arithmetic(self.precision):
-            return posterior_centres(self.model_, self._rows(X))
+            return evaluation.posterior_centres(self.model_, self._rows(X))
 
     def decode(self, z: Any) -> np.ndarray:
         """``E[x | z]`` of latent points (n, latent), in the units and shape of X."""
@@ -168,7 +167,7 @@ class FlowVAE(Estimator):
                 got=f"shape {np.shape(z)}", do="pass what encode or transform gave",
             )  # fmt: skip
         with arithmetic(self.precision):
-            return self.columns_.back(expected_rows(self.model_, points))
+            return self.columns_.back(evaluation.expected_rows(self.model_, points))
 
     def reconstruct(self, X: Any, *, seed: int = 0) -> np.ndarray:
         """``E_q[E[x | z]]``: every row out of its own posterior, over 16 draws."""
@@ -186,7 +185,7 @@ class FlowVAE(Estimator):
         if not noise:
             return self.decode(z)
         with arithmetic(self.precision):
-            rows = drawn_rows(self.model_, z, seed=seed)
+            rows = evaluation.drawn_rows(self.model_, z, seed=seed)
         small = self.columns_.discrete and self.columns_.levels <= 256
         made = self.columns_.back(rows)
         return made.astype(np.uint8) if small else made
@@ -233,13 +232,13 @@ class FlowVAE(Estimator):
 
         x = self._rows(X)
         with arithmetic(self.precision):
-            return bounds(at_tolerance(self.model_, rtol), x, draws=1).nfe
+            return evaluation.bounds(at_tolerance(self.model_, rtol), x, draws=1).nfe
 
     def summary(self) -> str:
         """A few lines in words: what was learned and how good it is."""
         self._fitted()
         notes = self.fit_.status.notes
-        return "\n".join([repr(self), str(self.fit_.status), str(self.held_out_), *notes])
+        return "\n".join([repr(self), str(self.fit_.status), *notes])
 
     def save(self, path: FilePath | str) -> None:
         """One safetensors file: networks, likelihood, columns, and up to 16 rows for pictures."""
@@ -261,7 +260,7 @@ class FlowVAE(Estimator):
         if self.columns_.kind == "bernoulli":
             x = as_bits(x, seed)
         with arithmetic(self.precision):
-            return bounds(self.model_, x, draws=draws, seed=seed)
+            return evaluation.bounds(self.model_, x, draws=draws, seed=seed)
 
 
 def _check(vae: FlowVAE) -> None:

@@ -20,11 +20,12 @@ def load(
     field: Callable | None = None,
     drift: Callable | None = None,
     diffusion: Callable | None = None,
+    flow: Any = None,
 ) -> Any:
-    """The estimator that `save` wrote: a `NeuralODE` or a `NeuralSDE`.
+    """The estimator that `save` wrote: a `NeuralODE`, `NeuralSDE`, `FlowDensity` or `FlowVAE`.
 
-    A model of the user's own fields needs them again: ``field=`` of a `NeuralODE`, ``drift=`` and
-    ``diffusion=`` of a `NeuralSDE`.
+    A model of the user's own code needs it again: ``field=`` of a `NeuralODE`, ``drift=`` and
+    ``diffusion=`` of a `NeuralSDE`, ``flow=`` of a `FlowDensity` (an architecture).
 
     Raises `InputError` for a damaged file, one of a newer format, or a missing field.
     """
@@ -36,18 +37,29 @@ def load(
             if meta["class"] == "Unfolded"
             else "pass another file",
         )  # fmt: skip
-    fields = {"field": field, "drift": drift, "diffusion": diffusion}
+    fields = {"field": field, "drift": drift, "diffusion": diffusion, "flow": flow}
     given = _fields(path, meta, {k: v for k, v in fields.items() if v is not None})
     if meta["class"] == "NeuralODE":
         from .neural_ode_saving import read
 
         return read(path, arrays, meta, given["field"])
+    if meta["class"] == "FlowDensity":
+        from .flow_density_saving import read as read_density
+
+        return read_density(path, arrays, meta, given["flow"])
+    if meta["class"] == "FlowVAE":
+        from .flow_vae_saving import read as read_vae
+
+        return read_vae(path, arrays, meta)
     from .neural_sde_saving import read as read_sde
 
     return read_sde(path, arrays, meta, given)
 
 
-_NEEDED = {"NeuralODE": ("field",), "NeuralSDE": ("drift", "diffusion")}
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "NeuralODE": ("field",), "NeuralSDE": ("drift", "diffusion"), "FlowVAE": (),
+    "FlowDensity": ("flow",),
+}  # fmt: skip
 
 
 def _fields(
@@ -58,10 +70,10 @@ def _fields(
     for name in fields:
         if name not in known:
             raise InputError(
-                f"{name}=", expected=f"{' or '.join(f'{k}=' for k in known)} of a {meta['class']}",
+                f"{name}=", expected=f"{_listed(known)} of a {meta['class']}",
                 got=f"{name}=", do="leave it out",
             )  # fmt: skip
-    stored = {"field": meta["user_field"]} if "user_field" in meta else meta["user_fields"]
+    stored = {"field": meta["user_field"]} if "user_field" in meta else meta.get("user_fields", {})
     for name in known:
         if stored[name] and name not in fields:
             raise InputError(
@@ -70,6 +82,10 @@ def _fields(
                 do=f"call tk.load(path, {name}={stored[name]}(...))",
             )  # fmt: skip
     return {name: fields.get(name) for name in known}
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " or ".join(f"{name}=" for name in names) or "no field"
 
 
 def status_from(words: dict[str, Any]) -> Status:

@@ -12,6 +12,7 @@ from . import diffusion_sections as diffusion_sections  # registers the page of 
 from . import panels as panels  # registers the picture of a whole estimator
 from . import portrait as portrait  # registers the pictures of equilibria and sensitivities
 from . import solution as solution  # registers the pictures of variational problems
+from . import vae as vae  # registers the picture of a variational autoencoder
 from .axes import plot
 from .page import html
 from .verdict import verdict

@@ -25,6 +25,7 @@ _PAD = 256  # tables of other lengths share programs
 _FINAL = 0.05  # of the rate, at the end
 _JUDGED = 2000  # rows that say when to stop, at most
 _DRAWS = 64
+_IMAGES, _ROWS = 16, 500  # held-out rows that are kept for pictures
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,11 @@ def learn(
         patience=design.patience + design.warm_up // _EVERY, every=_EVERY, stage="elbo", **options,
     )  # fmt: skip
     vae = made.model.vae
-    return Learned(vae, made, judge(vae, x, fixed, columns, design.seed), held[:16])
+    shown = _IMAGES if len(columns.shape) > 1 else _ROWS
+    return Learned(vae, made, judge(vae, x, fixed, columns, design.seed), held[:shown])
 
 
-def split(
-    x: np.ndarray, held: np.ndarray | None, design: Design
-) -> tuple[np.ndarray, np.ndarray]:
+def split(x: np.ndarray, held: np.ndarray | None, design: Design) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on, and rows that say when to stop."""
     if held is not None:
         return x, held[:_JUDGED]
@@ -123,17 +123,16 @@ def split(
     return x[order[count:]], x[order[:count]]
 
 
-def judge(
-    vae: VAE, x: np.ndarray, held: np.ndarray, columns: Columns, seed: int
-) -> HeldOutELBO:
+def judge(vae: VAE, x: np.ndarray, held: np.ndarray, columns: Columns, seed: int) -> HeldOutELBO:
     """The record of the held-out rows, in the units of the table."""
     found = bounds(vae, held, draws=_DRAWS, seed=seed)
     elbo, units = found.elbo - columns.log_units, columns.log_units
     bits = -float(elbo.mean()) / columns.dim / np.log(2) if columns.in_bits else None
     return HeldOutELBO(
-        len(held), float(elbo.mean()), float(elbo.std() / np.sqrt(len(elbo))),
-        float(found.log_p.mean()) - units, _DRAWS, float(found.kl.mean()),
-        independent(x, held, columns) - units, active(posterior_centres(vae, held)), vae.latent, bits,
+        rows=len(held), elbo=float(elbo.mean()), elbo_se=float(elbo.std() / np.sqrt(len(elbo))),
+        log_likelihood=float(found.log_p.mean()) - units, importance=_DRAWS,
+        kl=float(found.kl.mean()), independent=independent(x, held, columns) - units,
+        active=active(posterior_centres(vae, held)), latent=vae.latent, bits_per_dim=bits,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The variational autoencoder: encoder, posterior family, decoder, likelihood; one row at a time."""
+"""The variational autoencoder: encoder, posterior family, decoder, likelihood; row by row."""
 
 from __future__ import annotations
 

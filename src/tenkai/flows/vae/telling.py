@@ -38,4 +38,4 @@ def status_of(held: HeldOutELBO, training: Status) -> Status:
     how = "until held-out rows saw no gain" if early else "all steps"
     if not early:
         notes = (*notes, "it may still gain: raise steps")
-    return Status("converged", f"trained {how}: {held}", notes=notes)
+    return Status("converged", f"Trained {how}: ELBO {held.elbo:.4g} nats per row", notes=notes)
