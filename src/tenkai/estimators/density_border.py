@@ -64,9 +64,8 @@ def _check_types(x: Any, what: str) -> None:
         values, bad = as_numbers(column)
         text = bool(bad.any())
         if text or kind in "mM" or np.isnan(values).all():
-            said = (
-                "dates" if kind in "mM" else repr(str(column[bad].iloc[0])) if text else "nothing"
-            )
+            said = repr(str(column[bad].iloc[0])) if text else "nothing"
+            said = "dates" if kind in "mM" else said
             raise InputError(
                 f"{what}, column {name!r}", expected="numbers", got=said,
                 do="leave it out; categories go into context=, one column of 0 and 1 for each",
@@ -151,7 +150,7 @@ def check_arguments(estimator: FlowDensity) -> None:
         _whole(name, getattr(estimator, name), 0 if name == "matching" else 1)
     for name in ("noise", "decay", "kinetic", "jacobian", "jitter", "rate"):
         _weight(name, getattr(estimator, name))
-    if not 0 <= estimator.jitter < 1:
+    if not 0 <= float(estimator.jitter) < 1:
         raise InputError(
             "jitter", expected="a share of the end time, below 1", got=repr(estimator.jitter),
             do="pass 0.5",

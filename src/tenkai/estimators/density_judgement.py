@@ -139,7 +139,8 @@ def status_of_match(trained: Status, matched: Matched, solves: Solves | None) ->
     if matched.effective < _POOR:
         return Status(
             "not matched", str(matched), "the flow misses a part of the target, or is too narrow",
-            "pass mean= and scale= where the target lives, more steps or a wider flow", False, notes,
+            "pass mean= and scale= where the target lives, more steps or a wider flow",
+            False, notes,
         )  # fmt: skip
     return Status("matched", str(matched), notes=notes)
 

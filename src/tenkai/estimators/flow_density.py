@@ -17,7 +17,6 @@ from sklearn.base import (
 )
 
 from ..devices import arithmetic
-from ..errors import InputError
 from ..flows import checks, held_out, target
 from ..flows.density import Density
 from ..flows.evaluation import Tolerance
@@ -61,7 +60,7 @@ class FlowDensity(
         compare: fit a Gaussian, a Gaussian mixture and a kernel density to the same held-out task.
         seed, precision: of everything random, and of the arithmetic of training.
 
-    After `fit`: `fit_` (status, history), `model_` (a `Mixture` of flows, for shaped rows),
+    After `fit`: `fit_` (status, history), `architecture_`, `model_` (a `Mixture` of flows),
     `density_` (the whole density), `held_out_` (log density of rows that members did not see,
     beside simple densities), `repeats_` (duplicate rows and atoms), `nfe_` (evaluations of the
     field per row at tolerance 1e-5, mean and max), `stiffness_` (median ratio of the largest to the
@@ -141,13 +140,15 @@ class FlowDensity(
         repeats = checks.repeats(x, names)
         shaping = Shaping.fit(x)
         scaled = None if c is None else Whitening.standardising(c)
+        known_z = None if c is None or scaled is None else scaled.forward(c)
         with arithmetic(self.precision):
             learned = learn(
-                shaping.forward(x), None if scaled is None else scaled.forward(c), architecture,
-                self._recipe(), seed=self.seed, log=log, progress=progress, checkpoint=checkpoint,
+                shaping.forward(x), known_z, architecture, self._recipe(), seed=self.seed, log=log,
+                progress=progress, checkpoint=checkpoint,
             )  # fmt: skip
         self.names_, self.context_names_, self.repeats_ = names, known, repeats
         self.matched_ = None
+        self.architecture_ = architecture
         self._keep(Density(_numpy(learned.model), shaping, scaled), x, c)
         logs = learned.held_out + shaping.log_det(x)
         self.held_out_ = held_out.compare(x, c, logs, simple=self.compare, seed=self.seed)
@@ -205,6 +206,7 @@ class FlowDensity(
         self.held_out_ = self.repeats_ = None
         whitening = Whitening(centre, np.diag(1 / width), np.diag(width))
         density = Density(_numpy(mixture), Shaping.straight(whitening))
+        self.architecture_ = architecture
         self.matched_, x = target.judge(density, log_density, self.seed)
         self._keep(density, x, None)
         self.seconds_ = {"density matching": made.seconds}
@@ -279,14 +281,16 @@ class FlowDensity(
         return self.density_.frames(x, at, border.given(self, context, len(x)))
 
     def frame_density(self, x: Any, fraction: float, context: Any = None) -> np.ndarray:
-        """Log density (n,) at rows `x` of the flow stopped at a fraction of its way; see `frames`."""
+        """Log density (n,) at rows `x` of the flow stopped at a fraction; see `frames`."""
         border.require_fitted(self)
         x = border.table(self, x, reset=False)
         at = float(border.fractions_of(fraction)[0])
         return self.density_.log_density_at(x, at, border.given(self, context, len(x)))
 
     def with_tolerance(self, rtol: float = 1e-5, atol: float | None = None) -> FlowDensity:
-        """The same density, solved with other tolerances (default 1e-6); `atol` is `rtol` unless told.
+        """The same density, solved with other tolerances; `atol` is `rtol` unless told.
+
+        Without it both are 1e-6.
 
         Raises `InputError` for flows that are not solved.
         """

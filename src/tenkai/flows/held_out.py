@@ -84,7 +84,7 @@ def compare(
             train = random.permutation(np.flatnonzero(fold != k))[:_MOST_TRAINED]
             given = None if context is None else context[train]
             choice = choice or choose(x[train], given, seed)
-            pair = None if given is None else (given, context[test])
+            pair = None if context is None else (context[train], context[test])
             parts.append((test, baselines(x[train], x[test], pair, seed, choice)))
         order = np.argsort(np.concatenate([test for test, _ in parts]))
         for kind in zip(*(fitted for _, fitted in parts), strict=True):

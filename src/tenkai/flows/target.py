@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -79,6 +78,7 @@ def match(
         rule=_rule(recipe.rate, steps), steps=steps, members=members, stage="density matching",
         **options,
     )  # fmt: skip
+    assert made.members is not None
     share = np.where(np.isfinite(made.members), 1.0, 0.0)
     return Mixture(made.model, share / max(share.sum(), 1.0)), made
 

@@ -1,0 +1,171 @@
+"""The file of a `FlowDensity`: the architecture as JSON, arrays as they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from .. import flows
+from ..errors import InputError
+from ..flows.checks import ColumnRepeats, Repeats
+from ..flows.density import Density
+from ..flows.evaluation import Tolerance
+from ..flows.flow import Architecture
+from ..flows.held_out import Beside, HeldOutDensity
+from ..flows.mixture import Mixture
+from ..flows.target import Matched
+from ..flows.whitening import Shaping, Whitening
+from ..records import Discretisation, Fit
+from ..storage import save_model, unflatten
+from .density_judgement import Evaluations
+from .flow_density import FlowDensity
+from .saving import qualified, status_from
+
+
+def save(estimator: FlowDensity, path: Path | str) -> None:
+    """Write the model file of a fitted `FlowDensity`."""
+    density = estimator.density_
+    arrays = {
+        "flows": density.mixture.flows, "weights": density.mixture.weights,
+        "scale": density.scale._asdict() | {"whitening": density.scale.whitening._asdict()},
+        "context_scale": None if density.context is None else density.context._asdict(),
+        "data": estimator.data_, "context": estimator.context_,
+    }  # fmt: skip
+    built = estimator.architecture_
+    words = described(built)
+    fit = estimator.fit_
+    save_model(
+        path, arrays, class_name="FlowDensity",
+        arguments=estimator.get_params(deep=False) | {"flow": described(estimator.flow)},
+        names=estimator.names_, context_names=list(estimator.context_names_),
+        feature_names=hasattr(estimator, "feature_names_in_"),
+        architecture=words, user_fields={"flow": None if words else qualified(built)},
+        own_flow=estimator.flow is not None,
+        members=len(density.mixture), start=density.mixture.start,
+        tolerance=list(density.tolerance), repeats=_dictionary(estimator.repeats_),
+        held_out=_dictionary(estimator.held_out_), matched=_dictionary(estimator.matched_),
+        nfe=estimator.nfe_, stiffness=estimator.stiffness_,
+        discretisation=_dictionary(estimator.discretisation_),
+        fit={"status": dataclasses.asdict(fit.status), "history": list(fit.history),
+             "seconds": fit.seconds, "steps": fit.steps, "stages": estimator.seconds_},
+    )  # fmt: skip
+
+
+def read(
+    path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any], flow: Any
+) -> FlowDensity:
+    """What `save` wrote; `flow` is the architecture where it is the user's own code."""
+    built: Architecture = flow or restored(meta["architecture"])
+    estimator = FlowDensity(**(meta["arguments"] | {"flow": built if meta["own_flow"] else None}))
+    names, context_names = tuple(meta["names"]), tuple(meta["context_names"])
+
+    def part(name: str) -> dict[str, np.ndarray]:
+        start = f"{name}."
+        return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+
+    template = _template(built, len(names), len(context_names), meta["members"])
+    trained = unflatten(template, part("flows"), f"file {path}")
+    scale = part("scale")
+    shaping = Shaping(scale["curves"], Whitening(*_whitening(part("scale.whitening"))))
+    given = part("context_scale")
+    density = Density(
+        Mixture(trained, arrays["weights"], meta["start"]), shaping,
+        Whitening(*_whitening(given)) if given else None, Tolerance(*meta["tolerance"]),
+    )  # fmt: skip
+    estimator.architecture_ = built
+    estimator.names_, estimator.context_names_ = names, context_names
+    estimator.n_features_in_ = len(names)
+    if meta["feature_names"]:
+        estimator.feature_names_in_ = np.array(names, dtype=object)
+    estimator.density_, estimator.model_ = density, density.mixture
+    estimator._n_features_out = len(names)
+    estimator.data_, estimator.context_ = arrays["data"], arrays.get("context")
+    _findings(estimator, meta)
+    fit = meta["fit"]
+    estimator.seconds_ = fit["stages"]
+    status = status_from(fit["status"])
+    estimator.fit_ = Fit(density.mixture, status, fit["history"], fit["seconds"], fit["steps"])
+    return estimator
+
+
+def _findings(estimator: FlowDensity, meta: dict[str, Any]) -> None:
+    """What was found about the data and the solves."""
+    repeats, held, matched = meta["repeats"], meta["held_out"], meta["matched"]
+    estimator.repeats_ = repeats and Repeats(
+        **(repeats | {"columns": tuple(ColumnRepeats(**c) for c in repeats["columns"])})
+    )
+    estimator.held_out_ = held and HeldOutDensity(
+        **(held | {"beside": tuple(Beside(**b) for b in held["beside"])})
+    )
+    estimator.matched_ = matched and Matched(**matched)
+    estimator.nfe_ = None if meta["nfe"] is None else Evaluations(*meta["nfe"])
+    estimator.stiffness_ = meta["stiffness"]
+    found = meta["discretisation"]
+    estimator.discretisation_ = found and Discretisation(**found)
+
+
+def _whitening(parts: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return [parts[name] for name in Whitening._fields]
+
+
+def _dictionary(record: Any) -> dict[str, Any] | None:
+    return None if record is None else dataclasses.asdict(record)
+
+
+def _template(architecture: Architecture, dim: int, context: int, members: int) -> Any:
+    """The shapes of all members."""
+
+    def build(keys: Any) -> Any:
+        return eqx.filter_vmap(lambda k: architecture.build(dim, context=context, key=k))(keys)
+
+    return eqx.filter_eval_shape(build, jax.random.split(jax.random.key(0), members))
+
+
+def described(value: Any) -> Any:
+    """An architecture as JSON: our classes by name with their fields; None for other code."""
+    try:
+        return _described(value)
+    except TypeError:
+        return None
+
+
+def _described(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple):
+        return {"tuple": [_described(v) for v in value]}
+    if dataclasses.is_dataclass(value) and _class(type(value).__name__) is type(value):
+        fields = {f.name: _described(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"class": type(value).__name__, "fields": fields}
+    raise TypeError(type(value))
+
+
+def restored(words: Any) -> Any:
+    """What `described` described; `InputError` for a class that this version does not know."""
+    if not isinstance(words, dict):
+        return words
+    if "tuple" in words:
+        return tuple(restored(v) for v in words["tuple"])
+    known = _class(words["class"])
+    if known is None:
+        raise InputError(
+            f"architecture {words['class']}", expected="one of tenkai.flows", got="an unknown one",
+            do="upgrade tenkai",
+        )  # fmt: skip
+    return known(**{name: restored(v) for name, v in words["fields"].items()})
+
+
+def _class(name: str) -> type | None:
+    """A dataclass of `tenkai.flows` or `tenkai.unfold` by its name."""
+    # The package has a function called `unfold`, which hides the room.
+    for room in (flows, importlib.import_module("..unfold", __package__)):
+        found = getattr(room, name, None)
+        if isinstance(found, type) and dataclasses.is_dataclass(found):
+            return found
+    return None
