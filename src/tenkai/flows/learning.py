@@ -5,22 +5,30 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ..fit import fit
 from ..records import Fit
+from .checks import folds
 from .continuous import ContinuousFlow
+from .evaluation import evaluate, log_density_of, normal
 from .flow import Architecture
-from .mixture import Mixture
+from .mixture import Mixture, stacked
 from .objectives import Rows, Weights, flow_matching, held_out, likelihood
 from .recipe import Recipe
+
+_INTERVALS = 15  # of a stage, at whose ends the held-out rows are looked at
+_WATCHED = 1000  # held-out rows that decide which interval's model is kept
+_JUDGED = 5000  # held-out rows of a member that are solved exactly in the end
+_MATCHING_FASTER = 3.0  # no solve amplifies its steps, so its rate may be higher
+_WORTH = 0.005  # weight from which on the start stays in the mixture
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class Learned:
     """A trained mixture and what its training showed.
 
     `held_out` (rows,) is the log density, in the units that `learn` was given, of every row under
-    the members that did not train on it; NaN where all did. `fits` are the trainings in order,
+    the member that did not train on it; NaN where all did. `fits` are the trainings in order,
     `seconds` what each took.
     """
 
@@ -44,11 +52,6 @@ class Learned:
         return [row for made in self.fits for row in made.history]
 
 
-@functools.cache
-def _rule(rate: float, steps: int) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(rate, steps))
-
-
 def learn(
     x: Float[np.ndarray, "rows dim"],
     context: Float[np.ndarray, "rows context"] | None,
@@ -60,59 +63,152 @@ def learn(
     progress: bool | None = None,
     checkpoint: Path | str | None = None,
 ) -> Learned:
-    """Train on rows of about unit scale; every member leaves out a fold of its own.
+    """Train on rows of about a standard normal; every member leaves out a fold of its own.
 
-    A fit that `checkpoint`, a folder, holds goes on from there.
+    Continuous flows begin with flow matching; then all maximise the likelihood. After every
+    interval a member's own fold says whether it is the best so far. A fit that `checkpoint`, a
+    folder, holds goes on from there.
     """
     n, dim = x.shape
-    members = recipe.members or 2
-    folds = np.random.default_rng(seed).permutation(n) % max(2 * members, 5)
-    widest = 0 if context is None else context.shape[1]
+    known = 0 if context is None else context.shape[1]
+    one = architecture.build(dim, context=known, key=jax.random.key(seed))
+    recipe = recipe.resolved(one, dim, n)
+    members, matching, steps, batch = _counts(recipe)
     keys = jax.random.split(jax.random.key(seed), members)
-    flows = eqx.filter_vmap(lambda k: architecture.build(dim, context=widest, key=k))(keys)
-    train, unseen = _rows(x, context, folds, members, recipe)
-    axes = Rows(None, None, 0, 0, 0)
-    common = {"members": members, "member_axes": axes, "log": log, "progress": progress}
-    fits = {}
-    continuous = isinstance(flows, ContinuousFlow)
-    batch = recipe.batch or min(512, n)
-    if continuous and recipe.matching != 0:
-        steps = recipe.matching or 1000
-        fits["matching"] = fit(
-            flows, flow_matching(batch), train, rule=_rule(recipe.rate, steps), steps=steps,
-            stage="matching", checkpoint=checkpoint and Path(checkpoint) / "matching", **common,
+    flows = eqx.filter_vmap(lambda k: architecture.build(dim, context=known, key=k))(keys)
+    split = _split(x, context, members, recipe, seed)
+
+    def stage(name: str, flows: Any, objective: Any, steps: int, rate: float) -> Fit:
+        return fit(
+            flows, objective, split.seen, rule=_rule(rate, steps), steps=steps, members=members,
+            member_axes=_AXES, key=jax.random.key(seed), validation=split.unseen,
+            validate=held_out(), every=max(1, steps // _INTERVALS), stage=name, log=log,
+            progress=progress, checkpoint=checkpoint and Path(checkpoint) / name,
         )  # fmt: skip
+
+    fits = {}
+    if isinstance(one, ContinuousFlow) and matching:
+        rate = _MATCHING_FASTER * recipe.rate
+        fits["matching"] = stage("matching", flows, flow_matching(2 * batch), matching, rate)
         flows = fits["matching"].model
-    steps = recipe.steps or 500
-    fits["likelihood"] = fit(
-        flows, likelihood(batch, costs=continuous), train, rule=_rule(recipe.rate, steps),
-        steps=steps, validation=unseen, validate=held_out(), stage="likelihood",
-        checkpoint=checkpoint and Path(checkpoint) / "likelihood", **common,
-    )  # fmt: skip
-    model = Mixture(fits["likelihood"].model, np.full(members, 1 / members))
-    return Learned(
-        model, tuple(fits.values()), np.full(n, np.nan), {k: f.seconds for k, f in fits.items()}
+    if steps:
+        objective = likelihood(batch, costs=bool(recipe.kinetic or recipe.jacobian))
+        fits["likelihood"] = stage("likelihood", flows, objective, steps, recipe.rate)
+        flows = fits["likelihood"].model
+    model, unseen = _mixed(flows, tuple(fits.values()), x, context, split)
+    return Learned(model, tuple(fits.values()), unseen, {k: f.seconds for k, f in fits.items()})
+
+
+def _counts(recipe: Recipe) -> tuple[int, int, int, int]:
+    counts = recipe.members, recipe.matching, recipe.steps, recipe.batch
+    members, matching, steps, batch = (int(c or 0) for c in counts)
+    return members, matching, steps, batch
+
+
+@functools.cache
+def _rule(rate: float, steps: int) -> optax.GradientTransformation:
+    """Adam along a cosine; a row far out may not throw the weights away."""
+    adam = optax.inject_hyperparams(optax.adam)(optax.cosine_decay_schedule(rate, steps))
+    return optax.chain(optax.clip_by_global_norm(10.0), adam)
+
+
+_AXES: Any = Rows(None, None, 0, 0, 0)  # members share the rows, not which of them they see
+
+
+class _Split(NamedTuple):
+    """What every member trains on, what it leaves out, and the same as a number per row."""
+
+    seen: Rows
+    unseen: Rows
+    left_out_by: Int[np.ndarray, " rows"]  # -1: by none
+
+
+def _split(
+    x: np.ndarray, context: np.ndarray | None, members: int, recipe: Recipe, seed: int
+) -> _Split:
+    """Equal rows share a fold. A member without rows to leave out watches some that it trains on.
+
+    Rows far out are trained on at the edge of a ball: one of them must not outweigh all others.
+    """
+    n, dim = x.shape
+    fold = folds(x, max(10 if n > 1000 else 5, members + 1), seed)
+    shuffled = np.random.default_rng(seed).permutation(n)
+    held, kept = [], []
+    for k in range(members):
+        mine = shuffled[fold[shuffled] == k][:_JUDGED]
+        held.append(mine)
+        kept.append(np.setdiff1d(shuffled, mine))
+    left_out_by = np.full(n, -1)
+    for k, rows in enumerate(held):
+        left_out_by[rows] = k
+    real = jnp.zeros(()).dtype
+    edge = 3 * dim**0.5 + 10
+    far = edge / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), edge)
+    x = _padded(x * far, _size(n)).astype(real)
+    c = None if context is None else _padded(context, _size(n)).astype(real)
+    strengths = (recipe.noise, recipe.decay, recipe.kinetic, recipe.jacobian, recipe.jitter)
+    weights = Weights(*(np.full(members, v or 0.0, real) for v in strengths))
+    watched = [h[:_WATCHED] if len(h) else r[:_WATCHED] for h, r in zip(held, kept, strict=True)]
+    most = _size(min(_WATCHED, n // 5 + 1))
+    return _Split(
+        Rows(x, c, *_orders(kept, _size(n)), weights),
+        Rows(x, c, *_orders([w[:most] for w in watched], most), weights),
+        left_out_by,
     )
 
 
-def _rows(
-    x: np.ndarray, context: np.ndarray | None, folds: np.ndarray, members: int, recipe: Recipe
-) -> tuple[Rows, Rows]:
-    """What each member trains on, and what it leaves out."""
-    orders = [np.argsort(folds == k, kind="stable") for k in range(members)]
-    left = np.array([(folds == k).sum() for k in range(members)])
-    w = Weights(
-        *(
-            np.full(members, v, np.float32)
-            for v in (
-                recipe.noise or 0.0, recipe.decay or 0.0, recipe.kinetic or 0.0,
-                recipe.jacobian or 0.0, recipe.jitter,
-            )
-        )
-    )  # fmt: skip
-    x = np.asarray(x, np.float32)
-    c = None if context is None else np.asarray(context, np.float32)
-    seen = Rows(x, c, np.stack(orders), len(x) - left, w)
-    most = int(left.max())
-    other = np.stack([np.roll(o, k)[:most] for o, k in zip(orders, left, strict=True)])
-    return seen, Rows(x, c, other, left, w)
+def _orders(
+    rows: list[np.ndarray], size: int
+) -> tuple[Int[np.ndarray, "members size"], Int[np.ndarray, " members"]]:
+    """The rows of every member, padded, and how many there are."""
+    counts = np.array([len(r) for r in rows])
+    return np.stack([_padded(r, size) for r in rows]), counts
+
+
+def _size(n: int) -> int:
+    """The next of few sizes: halves and powers of two."""
+    power = 1 << max(n - 1, 127).bit_length()
+    return power * 3 // 4 if n <= power * 3 // 4 else power
+
+
+def _padded(x: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
+
+
+def _mixed(
+    flows: Any, fits: tuple[Fit, ...], x: np.ndarray, context: np.ndarray | None, split: _Split
+) -> tuple[Mixture, Float[np.ndarray, " rows"]]:
+    """The members that live, with the start where held-out rows ask for it; their log density."""
+    members = len(split.seen.count)
+    alive = np.isfinite(fits[-1].members) if fits else np.ones(members, bool)
+    shares = np.where(alive, 1.0, 0.0) / max(alive.sum(), 1)
+    unseen = np.full(len(x), np.nan)
+    for k in np.flatnonzero(alive):
+        mine = np.flatnonzero(split.left_out_by == k)
+        if len(mine):
+            flow = jax.tree.map(lambda a, k=k: a[k] if eqx.is_array(a) else a, flows)
+            known = None if context is None else context[mine]
+            unseen[mine] = log_density_of(evaluate(flow, "to_base", x[mine], known))
+    judged = ~np.isnan(unseen)
+    if not isinstance(flows, ContinuousFlow) or members == 1:
+        return Mixture(flows, shares if alive.any() else np.full(members, 1 / members)), unseen
+    start = normal(x[judged])
+    weight = stacked(unseen[judged], start) if alive.any() else 1.0
+    if weight < _WORTH:
+        return Mixture(flows, shares), unseen
+    unseen[judged] = np.logaddexp(np.log1p(-weight) + unseen[judged], np.log(weight) + start)
+    # A field of zeros moves nothing: the start, whatever the architecture.
+    field = jax.tree.map(_with_zeros, flows.field)
+    root = _repeated(flows.root_end)
+    flows = eqx.tree_at(lambda f: (f.field, f.root_end), flows, (field, root))
+    return Mixture(flows, np.append((1 - weight) * shares, weight), start=True), unseen
+
+
+def _with_zeros(leaf: Any) -> Any:
+    if not eqx.is_array(leaf):
+        return leaf
+    return np.concatenate([leaf, np.zeros((1, *leaf.shape[1:]), leaf.dtype)])
+
+
+def _repeated(leaf: Any) -> Any:
+    return np.concatenate([leaf, leaf[-1:]])
