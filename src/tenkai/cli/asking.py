@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from .folder import Run
-from .models import model_of, refuse_strangers
+from .models import model_of, refuse_rows, refuse_strangers
 from .training import check_coverage, usual_forecasts, write_table
 
 
@@ -48,6 +49,7 @@ def forecast(
     """Forecast the learned series, or those of other data whose states are estimated first."""
     question.check()
     arguments = Run(run).read()["arguments"]
+    refuse_rows(arguments["model"], f"run {str(run)!r}")
     asked = {} if question.kind == "observation" else {"kind": question.kind}
     refuse_strangers(arguments["model"], asked, model_of(arguments).asked)
     estimator = load(Run(run), cache)
@@ -93,6 +95,10 @@ def report(run: Path, *, cache: bool) -> None:
     estimator = load(folder, cache)
     from ..report import html
 
+    if model_of(arguments).rows:
+        html(estimator, folder.report)
+        print(f"Report: {folder.report}")
+        return
     coverage = arguments["coverage"]
     forecasts = usual_forecasts(estimator, arguments["horizon"], coverage)
     html(estimator, folder.report, forecasts=forecasts, coverage=coverage)
@@ -240,10 +246,15 @@ def write_out(records: list[Any], out: Path | None) -> None:
     for record in records:
         for note in getattr(record, "notes", ()):
             print(f"Note: {note}", file=sys.stderr)
+    save_table(lambda target: write_table(records, target), out)
+
+
+def save_table(write: Callable[[Any], None], out: Path | None) -> None:
+    """A table to a file, or to standard output."""
     if out is None:
-        return write_table(records, sys.stdout)
+        return write(sys.stdout)
     try:
-        write_table(records, out)
+        write(out)
     except OSError as error:
         raise InputError(
             f"--out {str(out)!r}", expected="a file that can be written", got=_reason(error),

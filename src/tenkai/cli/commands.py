@@ -13,12 +13,16 @@ import typer
 from .. import __version__
 from .options import (
     Augment,
+    Columns,
+    Context,
     Coverage,
     Data,
     Devices,
+    Flow,
     Horizon,
     Inputs,
     Kind,
+    Kinetic,
     MatchingSteps,
     Members,
     Model,
@@ -36,6 +40,7 @@ from .options import (
     Variable,
     Width,
     counted,
+    listed,
     roles_of,
     weighed,
 )
@@ -73,6 +78,9 @@ def fit(
     static: Static = None,
     variable: Variable = None,
     value: Value = None,
+    columns: Columns = None,
+    context: Context = None,
+    flow: Flow = None,
     positive: Positive = None,
     augment: Augment = None,
     order: Annotated[
@@ -90,11 +98,12 @@ def fit(
         str | None, typer.Option(help="neural-ode: of the hidden layers.")
     ] = None,
     decay: Annotated[
-        str | None, typer.Option(metavar="X|auto", help="neural-ode: weight decay.")
+        str | None, typer.Option(metavar="X|auto", help="neural-ode, density: weight decay.")
     ] = None,
+    kinetic: Kinetic = None,
     jacobian: Annotated[
         str | None,
-        typer.Option(metavar="X|auto", help="neural-ode: penalty against blow-up beyond the data."),
+        typer.Option(metavar="X|auto", help="neural-ode, density: penalty against steep fields."),
     ] = None,
     steps: Steps = None,
     matching_steps: MatchingSteps = None,
@@ -123,8 +132,10 @@ def fit(
         data=data,
         out=out or Path("runs") / data.stem,
         model=model,
-        roles=roles_of(time, series, targets, inputs, static, variable, value),
+        roles=roles_of(time, series, targets, inputs, static, variable, value)
+        | {"columns": listed(columns), "context": listed(context)},
         options={
+            "flow": flow,
             "positive": positive,
             "augment": counted("augment", augment, 0),
             "order": order,
@@ -135,6 +146,7 @@ def fit(
             "depth": depth,
             "activation": activation,
             "decay": weighed("decay", decay),
+            "kinetic": weighed("kinetic", kinetic),
             "jacobian": weighed("jacobian", jacobian),
             "steps": steps,
             "matching_steps": matching_steps,
@@ -175,24 +187,34 @@ def forecast(
 @app.command()
 def simulate(
     run: RunPath,
-    y0: Annotated[str, typer.Option("--y0", help='State to start from: "Lynx=10,Hare=20".')],
-    until: Annotated[str, typer.Option(help="Time to end at, as in the data.")],
+    y0: Annotated[
+        str | None, typer.Option("--y0", help='State to start from: "Lynx=10,Hare=20".')
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Time to end at, as in the data.")] = None,
     start: Annotated[
         str | None, typer.Option(help="Time to start at. [default: where the data starts]")
     ] = None,
     points: Annotated[int, typer.Option(help="Number of times.")] = 100,
-    inputs: Annotated[Path | None, typer.Option(help="Table of known inputs.")] = None,
+    inputs: Annotated[
+        Path | None, typer.Option(help="Table of known inputs, or of a density's contexts.")
+    ] = None,
     paths: Annotated[
         int | None, typer.Option(help="neural-sde: number of paths. [default: 100]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="neural-sde: of the noise. [default: 0]")] = None,
+    rows: Annotated[
+        int | None, typer.Option(help="density: number of rows. [default: 1000]")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="neural-sde, density: of the noise. [default: 0]")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file. [default: standard output]")] = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Solve the learned equation from any state, as a long table; with noise, many paths."""
+    """Solve the learned equation from any state, as a long table; draw rows from a density."""
     from . import simulating
 
-    asked = simulating.Course(y0, until, start, points, inputs, {"paths": paths, "seed": seed})
+    options = {"paths": paths, "rows": rows, "seed": seed}
+    asked = simulating.Course(y0, until, start, points, inputs, options)
     simulating.simulate(run, asked, out, cache=not no_cache)
 
 

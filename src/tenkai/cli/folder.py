@@ -69,6 +69,11 @@ class Run:
         return self.path / "forecast.csv"
 
     @property
+    def samples(self) -> Path:
+        """Rows drawn from a density."""
+        return self.path / "samples.csv"
+
+    @property
     def report(self) -> Path:
         """The page."""
         return self.path / "report.html"

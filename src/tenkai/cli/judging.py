@@ -12,6 +12,7 @@ import typer
 from ..errors import InputError
 from .commands import app
 from .folder import cannot_make, refuse_to_replace
+from .models import refuse_rows
 from .options import (
     HOW_FAR,
     Augment,
@@ -169,6 +170,7 @@ def judge(request: Any, origins: int | list[int], *, overwrite: bool, quiet: boo
     from ..data import read_trajectories
 
     request.check()
+    refuse_rows(request.model, "--model")
     data = read_trajectories(request.data, **request.roles)
     if request.horizon is not None:
         data.clock.horizon(request.horizon)

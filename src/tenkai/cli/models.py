@@ -13,8 +13,9 @@ from ..errors import InputError
 class Model:
     """A model by its estimator's name; `options` of fits and `asked` of questions belong to it.
 
-    `resumes` says that a stopped fit goes on where it was, `continues` that a fit may start from
-    another run, and `flows` that there is a flow without noise, which has equilibria.
+    `roles` are those of columns. `resumes` says that a stopped fit goes on where it was,
+    `continues` that a fit may start from another run, `flows` that there is a flow without noise,
+    which has equilibria, and `rows` that it learns rows and not trajectories.
     """
 
     estimator: str
@@ -23,8 +24,15 @@ class Model:
     resumes: bool = True
     continues: bool = True
     flows: bool = True
+    rows: bool = False
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What columns may be."""
+        return ("columns", "context") if self.rows else _OF_SERIES
 
 
+_OF_SERIES = ("time", "series", "targets", "inputs", "static", "variable", "value")
 _BOTH = ("members", "width", "time_dependent", "positive", "precision", "seed")
 MODELS = {
     "neural-ode": Model(
@@ -38,6 +46,11 @@ MODELS = {
     "neural-sde": Model(
         "NeuralSDE", (*_BOTH, "noise"), ("paths", "seed"),
         resumes=False, continues=False, flows=False,
+    ),
+    "density": Model(
+        "FlowDensity",
+        ("flow", "members", "steps", "noise", "decay", "kinetic", "jacobian", "precision", "seed"),
+        ("rows", "seed"), continues=False, flows=False, rows=True,
     ),
 }  # fmt: skip
 
@@ -53,6 +66,15 @@ def model_named(name: str) -> Model:
 def model_of(arguments: dict[str, Any]) -> Model:
     """The model of a run, by its stored arguments."""
     return model_named(arguments["model"])
+
+
+def refuse_rows(name: str, what: str) -> None:
+    """`InputError` where a question about time is asked of a model of rows."""
+    if model_named(name).rows:
+        raise InputError(
+            what, expected="a model of series", got=f"{name}, which knows no time",
+            do="use simulate or score",
+        )  # fmt: skip
 
 
 def refuse_strangers(name: str, given: dict[str, Any], allowed: Iterable[str]) -> None:

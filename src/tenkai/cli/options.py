@@ -12,11 +12,27 @@ from ..errors import InputError
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet file.")]
 Model = Annotated[
-    str, typer.Option(metavar="neural-ode|neural-sde", help="An equation without or with noise.")
+    str,
+    typer.Option(
+        metavar="neural-ode|neural-sde|density",
+        help="An equation without or with noise; the density of a table's rows.",
+    ),
 ]
 Noise = Annotated[
     str | None,
-    typer.Option(metavar="diagonal|full", help="neural-sde: one noise a variable, or correlated."),
+    typer.Option(
+        metavar="diagonal|full|X",
+        help="neural-sde: one noise a variable, or correlated; density: noise on the rows.",
+    ),
+]
+Columns = Annotated[str | None, typer.Option(help="density: columns to learn: a,b,c.")]
+Context = Annotated[str | None, typer.Option(help="density: columns that are known: a,b.")]
+Flow = Annotated[
+    str | None,
+    typer.Option(metavar="ffjord|realnvp|maf|...", help="density: what carries the rows."),
+]
+Kinetic = Annotated[
+    str | None, typer.Option(metavar="X|auto", help="density: penalty of the paths' energy.")
 ]
 Times = Annotated[str | None, typer.Option(help="Column of times (numbers or dates).")]
 SeriesColumn = Annotated[str | None, typer.Option(help="Column that tells series apart.")]
@@ -26,7 +42,7 @@ Static = Annotated[str | None, typer.Option(help="Columns constant in a series: 
 Variable = Annotated[str | None, typer.Option(help="Long table: column of names.")]
 Value = Annotated[str | None, typer.Option(help="Long table: column of numbers.")]
 Members = Annotated[int | None, typer.Option(help="Networks in the ensemble.")]
-Steps = Annotated[int | None, typer.Option(help="neural-ode: optimiser steps of each stage.")]
+Steps = Annotated[int | None, typer.Option(help="neural-ode, density: optimiser steps of a stage.")]
 MatchingSteps = Annotated[int | None, typer.Option(help="neural-ode: those of the first stage.")]
 Devices = Annotated[int | None, typer.Option(help="CPU devices. [default: all cores]")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]

@@ -18,8 +18,8 @@ from .models import model_of, refuse_strangers
 class Course:
     """What a simulation is asked for; `options` belong to some models only."""
 
-    y0: str
-    until: str
+    y0: str | None
+    until: str | None
     start: str | None
     points: int
     inputs: Path | None
@@ -32,15 +32,37 @@ class Course:
                 "--points", expected="at least 2", got=str(self.points), do="pass more"
             )
         refuse_strangers(arguments["model"], self.options, model_of(arguments).asked)
+        if model_of(arguments).rows:
+            self._check_rows(arguments["model"])
+            return
+        for name, value, example in (
+            ("y0", self.y0, '--y0 "Lynx=10,Hare=20"'), ("until", self.until, "--until 10"),
+        ):  # fmt: skip
+            if value is None:
+                raise InputError(
+                    f"--{name}", expected="where the simulation starts" if name == "y0"
+                    else "the time at which it ends", got="none", do=f"pass {example}",
+                )  # fmt: skip
         count = self.options["paths"]
         if count is not None and count < 1:
             raise InputError("--paths", expected="at least 1", got=str(count), do="pass more")
+
+    def _check_rows(self, model: str) -> None:
+        given = {"y0": self.y0, "until": self.until, "start": self.start}
+        refuse_strangers(model, given, ())
 
 
 def simulate(run: Path, course: Course, out: Path | None, *, cache: bool) -> None:
     """Solve the learned equation from a state given by the variables' names."""
     arguments = Run(run).read()["arguments"]
     course.check(arguments)
+    if model_of(arguments).rows:
+        from .densities import draw
+
+        rows, seed = course.options["rows"], course.options["seed"]
+        draw(run, rows, course.inputs, seed, out, cache=cache)
+        return
+    assert course.y0 is not None and course.until is not None
     estimator = load(Run(run), cache)
     data = estimator.data_
     names = data.names

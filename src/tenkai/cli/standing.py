@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from .asking import load, parse_state
 from .folder import Run, write_json
-from .models import model_of
+from .models import model_of, refuse_rows
 
 if TYPE_CHECKING:
     from ..records import Equilibria
@@ -20,6 +20,7 @@ def equilibria(run: Path, inputs: str | None, out: Path | None, *, cache: bool) 
     """Print what was found; write it to a file where one is given."""
     folder = Run(run)
     arguments = folder.read()["arguments"]
+    refuse_rows(arguments["model"], f"run {str(run)!r}")
     if not model_of(arguments).flows:
         raise InputError(
             f"run {str(run)!r}", expected="a flow without noise",

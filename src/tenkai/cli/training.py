@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from .folder import FORMAT, Run, sha256, versions
 from .models import MODELS, Model, model_named, refuse_strangers
+from .options import weighed
 from .page import headline, page
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Request:
     def check(self) -> None:
         """`InputError` for options that are wrong whatever the data."""
         refuse_strangers(self.model, self.options, self.known.options)
+        refuse_strangers(self.model, self.roles, self.known.roles)
+        if self.known.rows:
+            refuse_strangers(self.model, {"horizon": self.horizon}, ())
+            weighed("noise", self.options["noise"])
+            return
         positive = self.options["positive"]
         if positive is not None and positive not in _POSITIVE:
             known = ", ".join(_POSITIVE)
@@ -101,6 +107,8 @@ class Request:
     def estimator_options(self) -> dict[str, Any]:
         """Keywords of the estimator: what was not said is left to its defaults."""
         given = {name: value for name, value in self.options.items() if value is not None}
+        if self.known.rows and "noise" in given:
+            given["noise"] = weighed("noise", given["noise"])
         if "positive" in given:
             given["positive"] = _POSITIVE[given["positive"]]
         return given
@@ -148,25 +156,34 @@ def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> in
         run.check_same(config)
         ended = run.read().get("status")
         if ended is not None:
-            _print(quiet, f"{run.path} is finished: {ended['message']}")
+            say(quiet, f"{run.path} is finished: {ended['message']}")
             return 0 if ended["ok"] else 3
         if not request.known.resumes:
             run.history.unlink(missing_ok=True)
             told = f"Note: a fit of {request.model} keeps no checkpoints: it starts anew"
-            _print(quiet, told, file=sys.stderr)
-    _print(quiet, *(f"Note: {note}" for note in data.notes), file=sys.stderr)
+            say(quiet, told, file=sys.stderr)
+    say(quiet, *(f"Note: {note}" for note in data.notes), file=sys.stderr)
     with contextlib.nullcontext() if resume else run.begun(config):
         try:
+            if request.known.rows:
+                from .densities import learn
+
+                return learn(request, run, data, config, quiet)
             return _learn(request, run, data, config, quiet)
         except KeyboardInterrupt:
             return _stopped(run)
 
 
-def _read(request: Request) -> Trajectories:
+def _read(request: Request) -> Any:
     """The data, before JAX is imported: bad input is answered at once."""
+    if request.known.rows:
+        from .densities import read
+
+        return read(request)
     from ..data import read_trajectories
 
-    data = read_trajectories(request.data, **request.roles)
+    roles = {name: request.roles[name] for name in request.known.roles}
+    data = read_trajectories(request.data, **roles)
     if request.horizon is not None:
         data.clock.horizon(request.horizon)
     return data
@@ -201,7 +218,7 @@ def _learn(
     run.write(config | {"status": ended, "seconds": dict(estimator.seconds_)})
     if not status.ok:
         print(f"tenkai: {headline(status)}", file=sys.stderr, flush=True)
-    _print(quiet, *page(estimator, run))
+    say(quiet, *page(estimator, run))
     return 0 if status.ok else 3
 
 
@@ -241,7 +258,8 @@ def _stopped(run: Run) -> int:
     return 130
 
 
-def _print(quiet: bool, *lines: str, file: Any = None) -> None:
+def say(quiet: bool, *lines: str, file: Any = None) -> None:
+    """Print lines, unless the user wants quiet."""
     if not quiet:
         for line in lines:
             print(line, file=file, flush=True)

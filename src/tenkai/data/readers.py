@@ -62,9 +62,9 @@ def read_trajectories(
             )
         return from_frame(source, **roles)
     path = Path(source)
-    raw = _read_bytes(path)
+    raw = read_bytes(path)
     if raw.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
-        return from_frame(_read_parquet(raw, path), **roles)
+        return from_frame(read_parquet(raw, path), **roles)
     table = TextTable.of(raw, path)
     frame = table.read([name for name in (series, variable) if name in table.columns])
     return from_frame(frame, **roles, where=table.where)
@@ -84,7 +84,7 @@ def available_memory() -> int | None:
         return None
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     what = f"file {str(path)!r}"
     try:
         if path.is_dir():
@@ -119,7 +119,7 @@ def _size(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def _read_parquet(raw: bytes, path: Path) -> pd.DataFrame:
+def read_parquet(raw: bytes, path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:

@@ -25,7 +25,7 @@ from ..records import Discretisation, Fit
 from ..storage import save_model, unflatten
 from .density_judgement import Evaluations
 from .flow_density import FlowDensity
-from .saving import qualified, status_from
+from .saving import status_from
 
 
 def save(estimator: FlowDensity, path: Path | str) -> None:
@@ -45,7 +45,7 @@ def save(estimator: FlowDensity, path: Path | str) -> None:
         arguments=estimator.get_params(deep=False) | {"flow": described(estimator.flow)},
         names=estimator.names_, context_names=list(estimator.context_names_),
         feature_names=hasattr(estimator, "feature_names_in_"),
-        architecture=words, user_fields={"flow": None if words else qualified(built)},
+        architecture=words, user_fields={"flow": None if words else _named(built)},
         own_flow=estimator.flow is not None,
         members=len(density.mixture), start=density.mixture.start,
         tolerance=list(density.tolerance), repeats=_dictionary(estimator.repeats_),
@@ -82,7 +82,7 @@ def read(
     estimator.names_, estimator.context_names_ = names, context_names
     estimator.n_features_in_ = len(names)
     if meta["feature_names"]:
-        estimator.feature_names_in_ = np.array(names, dtype=object)
+        setattr(estimator, "feature_names_in_", np.array(names, dtype=object))  # noqa: B010
     estimator.density_, estimator.model_ = density, density.mixture
     estimator._n_features_out = len(names)
     estimator.data_, estimator.context_ = arrays["data"], arrays.get("context")
@@ -108,6 +108,12 @@ def _findings(estimator: FlowDensity, meta: dict[str, Any]) -> None:
     estimator.stiffness_ = meta["stiffness"]
     found = meta["discretisation"]
     estimator.discretisation_ = found and Discretisation(**found)
+
+
+def _named(architecture: Architecture) -> str:
+    """Where the class of a user's architecture is to be found."""
+    kind = type(architecture)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _whitening(parts: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -147,7 +147,7 @@ def check_singular(x: Float[np.ndarray, "rows dim"], names: Sequence[str]) -> tu
             do="pass more rows or fewer columns",
         )  # fmt: skip
     scale = x.std(0)
-    for j in np.flatnonzero(scale <= 1e-12 * np.abs(x).max(0)):
+    for j in np.flatnonzero(scale <= 1e-12 * np.abs(x).max(0)).tolist():
         raise InputError(
             f"column {names[j]!r}", expected="values that vary", got=f"{x[0, j]:g} in every row",
             do="leave it out: a density on a constant is singular",
@@ -161,7 +161,7 @@ def check_singular(x: Float[np.ndarray, "rows dim"], names: Sequence[str]) -> tu
 def _check_copies(x: np.ndarray, correlation: np.ndarray, names: Sequence[str]) -> None:
     """Pairs of columns that are linear in each other."""
     first, second = np.triu_indices(len(correlation), 1)
-    for a, b in zip(first, second, strict=True):
+    for a, b in zip(first.tolist(), second.tolist(), strict=True):
         if 1 - abs(correlation[a, b]) < 0.5 * _SINGULAR**2:
             copy = np.array_equal(x[:, a], x[:, b])
             got = "a copy of" if copy else "a multiple (plus a constant) of"
@@ -179,7 +179,7 @@ def _check_dependent(x: np.ndarray, standard: np.ndarray, names: Sequence[str]) 
     # Leaving the column with the largest entry to the others leaves about this of it.
     entries = np.abs(directions[-1])
     left = least / entries.max()
-    involved = [names[j] for j in np.flatnonzero(entries > 1e-3 * entries.max())]
+    involved = [names[j] for j in np.flatnonzero(entries > 1e-3 * entries.max()).tolist()]
     told = ", ".join(repr(name) for name in involved)
     if left < _SINGULAR:
         raise InputError(

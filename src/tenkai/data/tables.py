@@ -1,0 +1,98 @@
+"""Tables of rows without a time: a file to a frame of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from .columns import as_numbers, column_of, not_numbers
+from .readers import read_bytes, read_parquet
+from .text import TextTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of numbers by their columns, the known numbers of each row, and notes on reading."""
+
+    rows: pd.DataFrame
+    context: pd.DataFrame | None
+    notes: tuple[str, ...] = ()
+
+
+def read_table(
+    path: Path, columns: Sequence[str] | None = None, context: Sequence[str] | None = None
+) -> Table:
+    """The named columns of a CSV, TSV or Parquet file; None is every column of numbers.
+
+    Raises `InputError` for names that are no columns, cells of text, and gaps, by their line.
+    """
+    raw = read_bytes(path)
+    if raw.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
+        frame = read_parquet(raw, path)
+        frame = frame.set_axis([str(c).strip() for c in frame.columns], axis="columns")
+
+        def where(row: int) -> str:
+            return f"row {row} (the first is 0)"
+    else:
+        table = TextTable.of(raw, path)
+        frame, where = table.read([]), table.where
+    known = list(context or ())
+    for name in (*(columns or ()), *known):
+        if name not in frame.columns:
+            raise InputError(
+                f"column {name!r}", expected=f"one of {', '.join(map(str, frame.columns[:12]))}",
+                got="no such column", do="check the name",
+            )  # fmt: skip
+    both = [name for name in columns or () if name in known]
+    if both:
+        raise InputError(
+            f"column {both[0]!r}", expected="one role", got="two", do="name it only once"
+        )
+    asked, notes = list(columns or ()), ()
+    if not asked:
+        asked = [c for c in frame.columns if c not in known and _has_numbers(column_of(frame, c))]
+        ignored = [repr(c) for c in frame.columns if c not in (*asked, *known)]
+        notes = (f"columns left out, not numbers: {', '.join(ignored)}",) if ignored else ()
+    if not asked:
+        raise InputError(
+            f"file {str(path)!r}", expected="a column of numbers", got="none",
+            do="check the delimiter, or name columns",
+        )  # fmt: skip
+    return Table(_numbers(frame, asked, where), _numbers(frame, known, where) if known else None,
+                 notes)  # fmt: skip
+
+
+def _has_numbers(column: pd.Series) -> bool:
+    """Whether a column is meant as numbers: not text from top to bottom, not dates."""
+    values, _ = as_numbers(column)
+    return not np.isnan(values).all() and not str(column.name).startswith("Unnamed: ")
+
+
+def _numbers(frame: pd.DataFrame, names: Sequence[str], where) -> pd.DataFrame:
+    import pandas as pd
+
+    out = {}
+    for name in names:
+        column = column_of(frame, name)
+        values, bad = as_numbers(column)
+        if bad.any():
+            raise not_numbers(column, bad, where)
+        gaps = np.flatnonzero(~np.isfinite(values))
+        if len(gaps):
+            more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
+            said = "nothing (NaN)" if np.isnan(values[gaps[0]]) else f"{values[gaps[0]]}"
+            raise InputError(
+                f"column {name!r}", expected="a finite number in every row",
+                got=f"{said} in {where(int(gaps[0]))}{more}",
+                do="remove these rows, fill them in, or leave the column out",
+            )  # fmt: skip
+        out[name] = values
+    return pd.DataFrame(out)
