@@ -71,11 +71,10 @@ def learn(
     """
     n, dim = x.shape
     known = 0 if context is None else context.shape[1]
-    one = architecture.build(dim, context=known, key=jax.random.key(seed))
-    recipe = recipe.resolved(one, dim, n)
+    kind = eqx.filter_eval_shape(architecture.build, dim, context=known, key=jax.random.key(seed))
+    recipe = recipe.resolved(kind, dim, n)
     members, matching, steps, batch = _counts(recipe)
-    keys = jax.random.split(jax.random.key(seed), members)
-    flows = eqx.filter_vmap(lambda k: architecture.build(dim, context=known, key=k))(keys)
+    flows = _built(architecture, dim, known, members, jax.random.key(seed))
     split = _split(x, context, members, recipe, seed)
 
     def stage(name: str, flows: Any, objective: Any, steps: int, rate: float) -> Fit:
@@ -87,7 +86,7 @@ def learn(
         )  # fmt: skip
 
     fits = {}
-    if isinstance(one, ContinuousFlow) and matching:
+    if isinstance(kind, ContinuousFlow) and matching:
         rate = _MATCHING_FASTER * recipe.rate
         fits["matching"] = stage("matching", flows, flow_matching(2 * batch), matching, rate)
         flows = fits["matching"].model
@@ -97,6 +96,13 @@ def learn(
         flows = fits["likelihood"].model
     model, unseen = _mixed(flows, tuple(fits.values()), x, context, split)
     return Learned(model, tuple(fits.values()), unseen, {k: f.seconds for k, f in fits.items()})
+
+
+@eqx.filter_jit
+def _built(architecture: Architecture, dim: int, known: int, members: int, key: Any) -> Any:
+    """All members at once, in one program: built eagerly they would be dozens of small ones."""
+    keys = jax.random.split(key, members)
+    return eqx.filter_vmap(lambda k: architecture.build(dim, context=known, key=k))(keys)
 
 
 def _counts(recipe: Recipe) -> tuple[int, int, int, int]:
