@@ -1,4 +1,4 @@
-"""Convolutions, and the convolutional field of a continuous flow for images."""
+"""The convolutional field of a continuous flow for images."""
 
 from __future__ import annotations
 
@@ -10,33 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...fields import Linear, activation
-
-
-class Convolution(eqx.Module):
-    """A convolution of stride 1 with zeros around the image: (h, w, in) -> (h, w, out).
-
-    Its weights are a `Linear` from a patch to a pixel, so that weight decay sees them. One image
-    in; under `jax.vmap` all images share one call.
-    """
-
-    patch: Linear
-    size: int = eqx.field(static=True)
-
-    def __init__(self, n_in: int, n_out: int, *, key: Any, size: int = 3, scale: float = 1.0):
-        self.patch = Linear(size**2 * n_in, n_out, key=key, scale=scale)
-        self.size = size
-
-    def __call__(self, image: Float[Array, "h w in"]) -> Float[Array, "h w out"]:
-        return _convolve(self.patch.weight, self.size, image) + self.patch.bias
-
-
-def _convolve(weight: Float[Array, "out patch"], size: int, image: Array) -> Array:
-    kernel = weight.T.reshape(size, size, image.shape[-1], -1)
-    layout = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(
-        image[None], kernel, (1, 1), "SAME", dimension_numbers=layout
-    )[0]
+from ...fields import activation
+from .convolution import Convolution
 
 
 class ConcatConvolution(eqx.Module):

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from ...errors import InputError
 from ..flow import Abilities, Architecture, Flow, Moved
-from .dynamics import Convolution
+from .convolution import Convolution
 from .pixels import Logit
 from .scales import ImageFlow, Scale, Shape, check_shape, stacked
 
