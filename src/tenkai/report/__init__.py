@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import algorithms as algorithms  # registers the picture of a learned algorithm
 from . import backtest as backtest  # registers the pictures of backtests and comparisons
 from . import control as control  # registers the picture of a control problem
+from . import density as density  # registers the pictures of densities
 from . import diffusion as diffusion  # registers the pictures of diffusions
 from . import diffusion_sections as diffusion_sections  # registers the page of diffusions
 from . import panels as panels  # registers the picture of a whole estimator
@@ -14,13 +15,14 @@ from . import portrait as portrait  # registers the pictures of equilibria and s
 from . import solution as solution  # registers the pictures of variational problems
 from . import vae as vae  # registers the picture of a variational autoencoder
 from .axes import plot
+from .flow_animation import animation
 from .page import html
 from .verdict import verdict
 
 if TYPE_CHECKING:
     from .diagram import Diagram
 
-__all__ = ["diagram", "html", "plot", "verdict"]
+__all__ = ["animation", "diagram", "html", "plot", "verdict"]
 
 
 def diagram(model: Any, *, members: int = 1) -> Diagram:
