@@ -81,8 +81,16 @@ class Hutchinson:
         return draw(self.kind, key, (self.samples, dim), dtype)
 
     def of(self, field: Any, t: Any, y: Array, u: Any, noise: Any) -> tuple[Array, Array]:
+        return self.with_size(field, t, y, u, noise)[:2]
+
+    def with_size(
+        self, field: Any, t: Any, y: Array, u: Any, noise: Any
+    ) -> tuple[Array, Array, Array]:
+        """Value, divergence, and ``|J|_F^2 = E |J e|^2`` by the same products."""
         value, push = jax.linearize(lambda y: field(t, y, u), y)
-        return value, jnp.mean(jnp.sum(noise * jax.vmap(push)(noise), axis=-1))
+        images = jax.vmap(push)(noise)
+        divergence = jnp.mean(jnp.sum(noise * images, axis=-1))
+        return value, divergence, jnp.mean(jnp.sum(images**2, axis=-1))
 
 
 @dataclass(frozen=True)
