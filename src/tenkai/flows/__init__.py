@@ -7,6 +7,7 @@ from .divergence import Bottleneck, Exact, Hutchinson, HutchPP
 from .dynamics import Dynamics, PlanarDynamics
 from .flow import Abilities, Architecture, Flow, Inverted, Moved, log_prob, rows, sample
 from .images import ConvGlow, ImageFlow, MultiscaleFFJORD, bits_per_dim, dequantise
+from .multistep import Adams
 
 __all__ = [
     "FFJORD",
@@ -14,6 +15,7 @@ __all__ = [
     "MAF",
     "NICE",
     "Abilities",
+    "Adams",
     "Adaptive",
     "Architecture",
     "Bottleneck",
