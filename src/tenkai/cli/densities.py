@@ -13,14 +13,13 @@ import typer
 from ..errors import InputError
 from .commands import app
 from .folder import Run
-from .models import model_of
+from .models import FLOWS, model_of
 from .options import NoCache, RunPath
 
 if TYPE_CHECKING:
     from ..data.tables import Table
 
 _DRAWN = 1000  # rows of samples.csv
-_FLOWS = "FFJORD|PlanarCNF|RealNVP|Glow|MAF|NICE"
 
 
 def read(request: Any) -> Table:
@@ -36,12 +35,7 @@ def architecture(name: str | None) -> Any:
         return None
     from .. import flows
 
-    known = {n.lower(): getattr(flows, n) for n in _FLOWS.split("|")}
-    if name.lower() not in known:
-        raise InputError(
-            "--flow", expected=", ".join(known), got=name, do="pick one of these"
-        )  # fmt: skip
-    return known[name.lower()]()
+    return getattr(flows, FLOWS[name.lower()])()
 
 
 def learn(request: Any, run: Run, data: Table, config: dict[str, Any], quiet: bool) -> int:

@@ -54,6 +54,11 @@ MODELS = {
     ),
 }  # fmt: skip
 
+FLOWS = {
+    n.lower(): n for n in ("FFJORD", "PlanarCNF", "NICE", "RealNVP", "Glow", "MAF")
+}  # fmt: skip
+"""Flows of a density that `--flow` may name: those with exact densities of data."""
+
 
 def model_named(name: str) -> Model:
     """`InputError` for a name that is none."""

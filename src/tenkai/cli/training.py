@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .folder import FORMAT, Run, sha256, versions
-from .models import MODELS, Model, model_named, refuse_strangers
+from .models import FLOWS, MODELS, Model, model_named, refuse_strangers
 from .options import weighed
 from .page import headline, page
 
@@ -50,6 +50,10 @@ class Request:
         if self.known.rows:
             refuse_strangers(self.model, {"horizon": self.horizon}, ())
             weighed("noise", self.options["noise"])
+            flow = self.options["flow"]
+            if flow is not None and flow.lower() not in FLOWS:
+                known = ", ".join(FLOWS)
+                raise InputError("--flow", expected=known, got=flow, do="pick one of these")
             return
         positive = self.options["positive"]
         if positive is not None and positive not in _POSITIVE:

@@ -40,7 +40,7 @@ def table(estimator: FlowDensity, x: Any, *, reset: bool) -> np.ndarray:
     """
     _check_types(x, "X")
     found: Any = validate_data(
-        estimator, x, reset=reset, dtype=np.float64, ensure_all_finite=False,
+        estimator, x, reset=reset, dtype="float64", ensure_all_finite=False,
     )  # fmt: skip
     check_finite(found, column_names(x, found.shape[1]))
     return found
@@ -78,7 +78,7 @@ def contexts(c: Any, rows: int, what: str = "context") -> tuple[np.ndarray, tupl
         c = c.to_frame()
     _check_types(c, what)
     found = np.asarray(check_array(
-        c, dtype=np.float64, ensure_all_finite=False, ensure_2d=False, input_name=what
+        c, dtype="float64", ensure_all_finite=False, ensure_2d=False, input_name=what
     ))  # fmt: skip
     found = found[:, None] if found.ndim == 1 else found
     if found.shape[0] != rows or found.shape[1] == 0:
@@ -129,7 +129,7 @@ def given(estimator: FlowDensity, c: Any, rows: int) -> np.ndarray | None:
 
 def base_rows(z: Any, dim: int) -> np.ndarray:
     """Rows of the base (n, dim), finite."""
-    found = np.asarray(check_array(z, dtype=np.float64, ensure_all_finite=False))
+    found = np.asarray(check_array(z, dtype="float64", ensure_all_finite=False))
     if found.shape[1] != dim:
         raise InputError(
             "Z", expected=f"{dim} columns", got=f"{found.shape[1]}", do="pass rows of the base"
@@ -150,7 +150,7 @@ def check_arguments(estimator: FlowDensity) -> None:
         _whole(name, getattr(estimator, name), 0 if name == "matching" else 1)
     for name in ("noise", "decay", "kinetic", "jacobian", "jitter", "rate"):
         _weight(name, getattr(estimator, name))
-    if not 0 <= float(estimator.jitter) < 1:
+    if not float(estimator.jitter) < 1:
         raise InputError(
             "jitter", expected="a share of the end time, below 1", got=repr(estimator.jitter),
             do="pass 0.5",
@@ -176,7 +176,7 @@ def _weight(name: str, value: Any) -> None:
     if isinstance(value, str) and value == AUTO and name not in ("jitter", "rate"):
         return
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not 0 <= value < float("inf"):
+    if not number or not 0 <= float(value) < float("inf"):
         raise InputError(
             name, expected="a number of at least zero", got=repr(value), do="pass another value"
         )

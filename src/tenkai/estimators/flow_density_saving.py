@@ -27,6 +27,8 @@ from .density_judgement import Evaluations
 from .flow_density import FlowDensity
 from .saving import status_from
 
+_ROOMS = ("unfold", "flows.multistep")
+
 
 def save(estimator: FlowDensity, path: Path | str) -> None:
     """Write the model file of a fitted `FlowDensity`."""
@@ -168,9 +170,10 @@ def restored(words: Any) -> Any:
 
 
 def _class(name: str) -> type | None:
-    """A dataclass of `tenkai.flows` or `tenkai.unfold` by its name."""
-    # The package has a function called `unfold`, which hides the room.
-    for room in (flows, importlib.import_module("..unfold", __package__)):
+    """A dataclass of flows, their solvers or the recurrence, by its name."""
+    # Imported by name: the package has a function called `unfold`, which hides the room.
+    rooms = (importlib.import_module(f"..{room}", __package__) for room in _ROOMS)
+    for room in (flows, *rooms):
         found = getattr(room, name, None)
         if isinstance(found, type) and dataclasses.is_dataclass(found):
             return found
