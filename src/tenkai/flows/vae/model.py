@@ -55,7 +55,7 @@ class VAE(eqx.Module):
 
     offset: Float[Array, " dim"]
     scale: Float[Array, " dim"]
-    encoder: MLP
+    encoder: MLP | None
     centre: Linear
     amortise: Linear | None
     flow: Amortised
@@ -70,7 +70,8 @@ class VAE(eqx.Module):
         keys = jax.random.split(key, 6)
         hidden = (width,) * depth
         self.offset, self.scale = jnp.asarray(offset, float), jnp.asarray(scale, float)
-        self.encoder = MLP((likelihood.dim, *hidden), activation, key=keys[0])
+        sizes = (likelihood.dim, *hidden)
+        self.encoder = MLP(sizes, activation, key=keys[0]) if depth else None
         features = width if depth else likelihood.dim
         self.centre = Linear(features, 2 * latent, key=keys[1], scale=0.3)
         self.flow = family.build(latent, key=keys[2])
@@ -84,7 +85,7 @@ class VAE(eqx.Module):
         """What the encoder says about one row."""
         offset, scale = jax.lax.stop_gradient((self.offset, self.scale))
         h = (x - offset) / scale
-        if self.encoder.layers:
+        if self.encoder is not None:
             h = activation(self.encoder.activation)(self.encoder(h))
         mean, raw = self.centre(h).reshape(2, self.latent)
         numbers = jnp.zeros(0, h.dtype) if self.amortise is None else self.amortise(h)
