@@ -15,7 +15,6 @@ from test_cli import tk as tk
 from tenkai import estimators
 from tenkai.cli import main
 from tenkai.cli.models import MODELS
-from tenkai.estimators import NeuralODE, NeuralSDE
 
 FIT = ("--model", "neural-sde", "--time", "t", "--series", "site")
 
@@ -50,14 +49,21 @@ def test_options_are_those_of_the_estimator(name: str) -> None:
     model = MODELS[name]
     given = inspect.signature(getattr(estimators, model.estimator).__init__).parameters
     in_python_only = {"self", "y0", "field", "residual", "method", "drift", "diffusion"}
+    in_python_only |= {"matching", "batch", "rate", "jitter", "compare"}
     assert set(model.options) == given.keys() - in_python_only
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_questions_are_those_of_the_estimator(name: str) -> None:
-    made = {"neural-ode": NeuralODE, "neural-sde": NeuralSDE}[name]
-    asked = {"kind": made.forecast, "paths": made.simulate, "seed": made.simulate}
-    belongs = {k for k, f in asked.items() if k in inspect.signature(f).parameters}
+    made = getattr(estimators, MODELS[name].estimator)
+    methods = {"kind": "forecast", "paths": "simulate", "rows": "sample", "seed": "simulate"}
+    if MODELS[name].rows:
+        methods["seed"] = "sample"
+    names = {"rows": "n"}
+    belongs = {
+        k for k, f in methods.items()
+        if hasattr(made, f) and names.get(k, k) in inspect.signature(getattr(made, f)).parameters
+    }  # fmt: skip
     assert set(MODELS[name].asked) == belongs
     fits = inspect.signature(made.fit).parameters
     assert MODELS[name].resumes == ("checkpoint" in fits)
