@@ -100,7 +100,8 @@ def _column(x: np.ndarray, name: str) -> ColumnRepeats:
     others = (beside.sum() - counts[top]) / max(len(beside) - 1, 1)
     count = int(counts[top])
     whole = bool(len(values) <= min(_CATEGORIES, len(x) / 2) and (values % 1 == 0).all())
-    atom = not whole and count >= max(_SHARE * len(x), 5) and count > _TOWERS * max(others, 1)
+    towers = bool(count > _TOWERS * max(others, 1))
+    atom = not whole and count >= max(_SHARE * len(x), 5) and towers
     return ColumnRepeats(
         name, len(values), float(values[top]), count, atom, whole, len(values) < _ROUNDED * len(x)
     )

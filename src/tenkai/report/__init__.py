@@ -8,6 +8,7 @@ from . import algorithms as algorithms  # registers the picture of a learned alg
 from . import backtest as backtest  # registers the pictures of backtests and comparisons
 from . import control as control  # registers the picture of a control problem
 from . import density as density  # registers the pictures of densities
+from . import density_sections as density_sections  # registers the page of densities
 from . import diffusion as diffusion  # registers the pictures of diffusions
 from . import diffusion_sections as diffusion_sections  # registers the page of diffusions
 from . import panels as panels  # registers the picture of a whole estimator

@@ -17,7 +17,7 @@ for (const box of document.querySelectorAll(".transport")) {
       const x = (1 - w) * at[k * size + i] + w * at[(k + 1) * size + i];
       const y = (1 - w) * at[k * size + i + 1] + w * at[(k + 1) * size + i + 1];
       pen.beginPath();
-      pen.arc((x / 65535) * canvas.width, (1 - y / 65535) * canvas.height, 3.2, 0, 7);
+      pen.arc((x / 65535) * canvas.width, (1 - y / 65535) * canvas.height, 4, 0, 7);
       pen.fill();
     }
     slider.value = Math.round(1000 * share);

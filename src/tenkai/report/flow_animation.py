@@ -144,7 +144,7 @@ def _axes(ends: tuple, names: tuple[str, str]) -> str:
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _EDGE
     out = [f'<path d="M{_LEFT} {_EDGE}V{bottom}H{right}" fill="none" stroke="{QUIET}"/>']
     for axis in (0, 1):
-        ticks = MaxNLocator(6).tick_values(low[axis], high[axis])
+        ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low[axis], high[axis])
         for tick in ticks[(ticks >= low[axis]) & (ticks <= high[axis])]:
             share = np.full((1, 2), (tick - low[axis]) / (high[axis] - low[axis]))
             x, y = _pixels(share)[0]

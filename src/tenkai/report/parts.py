@@ -69,12 +69,14 @@ def bars(rows: Iterable[tuple[str, float, str]], shades: Sequence[str]) -> str:
     return f'<div class="scroll"><table class="bars">{"".join(lines)}</table></div>'
 
 
-def opening(f: About, heading: str, cards: Iterable[Verdict], elsewhere: Iterable[str] = ()) -> str:
+def opening(
+    f: About, heading: str, cards: Iterable[Verdict], elsewhere: Iterable[str] = (), lead: str = ""
+) -> str:
     """Title, what was learned from what, the status and the answers; notes told `elsewhere`."""
     many = f"{f.total_series} series" if f.total_series > 1 else "one series"
     count = f"{f.observations:,} observed values of {len(f.names)} variable"
     count += "s" if len(f.names) > 1 else ""
-    lead = f"{f.kind} learned from {many}: {count}{_span(f)}."
+    lead = lead or f"{f.kind} learned from {many}: {count}{_span(f)}."
     status = f.fit.status
     lines = [status.message]
     lines += [f"Cause: {status.cause}."] if status.cause else []
