@@ -14,6 +14,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
@@ -35,7 +36,7 @@ def _by_xla(x: Array, kernel: Array, *, pad: Pad) -> Array:
 
 def _shape(x: Any, kernel: Any, *, pad: Pad) -> Any:
     size = [n + sum(p) - k + 1 for n, p, k in zip(x.shape[1:3], pad, kernel.shape, strict=False)]
-    return jax.core.ShapedArray((x.shape[0], *size, kernel.shape[-1]), x.dtype)
+    return ShapedArray((x.shape[0], *size, kernel.shape[-1]), x.dtype)
 
 
 def _to_x(g: Array, x: Any, kernel: Array, *, pad: Pad) -> Array:
@@ -64,7 +65,7 @@ def _batched(arguments: tuple, axes: tuple, *, pad: Pad) -> tuple[Array, int]:
         y = convolve(x, jnp.moveaxis(kernel, 0, 3).reshape(*kernel.shape[1:4], count * out), pad)
         return y.reshape(*y.shape[:3], count, out), 3
     x = jnp.moveaxis(x, axes[0], 0)  # members with their own kernels: one after another
-    return jax.lax.map(lambda pair: convolve(*pair, pad), (x, kernel)), 0
+    return jax.lax.map(lambda pair: convolve(pair[0], pair[1], pad), (x, kernel)), 0
 
 
 _convolve = Primitive("tenkai_convolution")

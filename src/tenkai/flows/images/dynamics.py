@@ -30,7 +30,8 @@ class ConcatConvolution(eqx.Module):
         self.drift = jax.random.normal(second, (patch, n_out)) * scale / (patch * n_in) ** 0.5
 
     def __call__(self, t: Any, image: Float[Array, "h w in"]) -> Float[Array, "h w out"]:
-        inside = _inside(*image.shape[:2], self.convolution.size)
+        h, w, _ = image.shape
+        inside = _inside(h, w, self.convolution.size)
         return self.convolution(image) + t * (jnp.asarray(inside, image.dtype) @ self.drift)
 
 

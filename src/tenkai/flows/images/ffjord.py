@@ -13,12 +13,13 @@ import jax.numpy as jnp
 from ..continuous import Adaptive, ContinuousFlow, Grid
 from ..divergence import Divergence, Hutchinson
 from ..flow import Abilities, Architecture
+from ..multistep import Adams
 from .dynamics import ConvDynamics
 from .pixels import Logit
 from .scales import ImageFlow, Scale, Shape, check_shape, stacked
 
 _HUTCHINSON = Hutchinson()
-_FOUR_STEPS = Grid(4)
+_EIGHT_STEPS = Grid(8, Adams())
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,7 +57,7 @@ class MultiscaleFFJORD(Architecture):
     depth: int = 3
     activation: str = "softplus"
     divergence: Divergence = _HUTCHINSON
-    solver: Grid | Adaptive = _FOUR_STEPS
+    solver: Grid | Adaptive = _EIGHT_STEPS
     end: float = 1.0
     learn_end: bool = False
     levels: int = 256
