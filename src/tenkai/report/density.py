@@ -100,7 +100,7 @@ def pairs(found: Any, rows: np.ndarray, samples: np.ndarray, columns: Any) -> li
             ax = panels[a, b]
             ax.set_xlim(low[j], high[j])
             if a == b:
-                _both(ax, rows[:, i], samples[:, i], legend=a == 0)
+                _both(ax, rows[:, i], samples[:, i])
             else:
                 drawn, shade = (rows, INK) if a > b else (samples, LEARNED)
                 ax.plot(drawn[:, j], drawn[:, i], ".", color=shade, markersize=1.5, alpha=0.4)
@@ -112,24 +112,17 @@ def pairs(found: Any, rows: np.ndarray, samples: np.ndarray, columns: Any) -> li
                 ax.set_xlabel(names[j], fontsize="small")
             if b == 0:
                 ax.set_ylabel(names[i], fontsize="small")
-    figure.suptitle(
-        "Rows (below the diagonal) and samples (above)",
-        x=0.01,
-        ha="left",
-        color=INK,
-        fontsize="medium",
-    )
+    title = "Rows (grey, below the diagonal) and samples (blue, above)"
+    figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize="medium")
     return list(panels.ravel())
 
 
-def _both(ax: Axes, rows: np.ndarray, samples: np.ndarray, *, legend: bool) -> None:
+def _both(ax: Axes, rows: np.ndarray, samples: np.ndarray) -> None:
     ends = ax.get_xlim()
     options: dict[str, Any] = {"bins": 30, "range": ends, "density": True}
-    ax.hist(rows, **options, color=FLOW, label="rows")
-    ax.hist(samples, **options, histtype="step", color=LEARNED, label="samples")
+    ax.hist(rows, **options, color=FLOW)
+    ax.hist(samples, **options, histtype="step", color=LEARNED)
     ax.set_yticks([])
-    if legend:
-        ax.legend(frameon=False, fontsize="x-small")
 
 
 def numbers_of(names: tuple[str, ...], columns: Any) -> tuple[int, ...]:

@@ -107,7 +107,8 @@ def _held_out(f: DensityFindings) -> str:
         (b.name, b.chosen, f"{b.mean:.4f}", f"{b.gain:+.3f} ± {b.error:.2g}") for b in held.beside
     ]
     note = f"Mean log density of {held.rows:,} rows that the model did not train on, in nats and "
-    note += "in the units of the rows. The others were fitted to the rest of the rows, too."
+    note += "in the units of the rows."
+    note += " The others were fitted to the rest of the rows, too." if held.beside else ""
     head = ("density", "chosen", "nats per row", "gain of this flow")
     return section("Held-out rows", table(head, rows), note=note)
 
