@@ -169,8 +169,8 @@ def judge(request: Any, origins: int | list[int], *, overwrite: bool, quiet: boo
     """Run the command; the exit code is 0, 3 (a fit is flagged) or 130 (stopped, saved)."""
     from ..data import read_trajectories
 
-    request.check()
     refuse_rows(request.model, "--model")
+    request.check()
     data = read_trajectories(request.data, **request.roles)
     if request.horizon is not None:
         data.clock.horizon(request.horizon)

@@ -33,7 +33,7 @@ class Mixture(eqx.Module):
 
     def member(self, index: int) -> Flow:
         """One flow."""
-        return jax.tree.map(lambda a: a[index] if eqx.is_array_like(a) else a, self.flows)
+        return jax.tree.map(lambda a: a[index] if eqx.is_array(a) else a, self.flows)
 
 
 def stacked(
