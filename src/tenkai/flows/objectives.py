@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from ..objectives import Aux, Objective, weight_decay
 from .continuous import ContinuousFlow
 from .flow import base_log_prob, rows
+from .pairing import paired
 
 
 class Rows(NamedTuple):
@@ -123,17 +124,20 @@ def density_matching(log_density: Callable, batch: int, *, costs: bool = False) 
 
 
 @functools.cache
-def flow_matching(batch: int) -> Objective:
+def flow_matching(batch: int, *, pairs: bool = True) -> Objective:
     """``E |f(t, y_t) - (x - z)/T|^2`` with ``y_t = (1 - t/T) z + (t/T) x``: no solve at all.
 
     Its minimum carries the base to the data (Lipman et al. 2023, with the straight paths of Liu et
-    al. 2023); likelihood goes on from there.
+    al. 2023); likelihood goes on from there. With `pairs` every x gets a z nearby, see `paired`;
+    rows with contexts are never paired, since the base must not know the context.
     """
 
     def objective(flow: ContinuousFlow, data: Rows, key: Any) -> tuple[Any, Aux]:
-        drawn, base, times = jax.random.split(key, 3)
+        drawn, base, times, coupling = jax.random.split(key, 4)
         x, context = draw(data, batch, drawn)
         z = jax.random.normal(base, x.shape, x.dtype)
+        if pairs and context is None:
+            z = jax.lax.stop_gradient(paired(x, z, coupling))
         s = jax.random.uniform(times, (batch,), x.dtype)
         end = jax.lax.stop_gradient(flow.end)
         field = flow.field.prepared() if hasattr(flow.field, "prepared") else flow.field
