@@ -106,7 +106,8 @@ class LowRankFlow(Amortised):
 
     @property
     def _shapes(self) -> list[tuple[int, int]]:
-        return [layer.linear.weight.shape[-2:] for layer in self.layers]
+        shapes = (layer.linear.weight.shape[-2:] for layer in self.layers)
+        return [(int(m), int(n)) for m, n in shapes]
 
     @property
     def numbers(self) -> int:

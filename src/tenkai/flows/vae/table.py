@@ -113,9 +113,11 @@ class Columns:
     @classmethod
     def from_dict(cls, words: dict[str, Any]) -> Columns:
         """Out of what `to_dict` made."""
-        arrays = {k: np.asarray(words[k], np.float64) for k in ("offset", "scale")}
-        tuples = {k: tuple(words[k]) for k in ("shape", "names")}
-        return cls(**(words | arrays | tuples))
+        return cls(
+            kind=words["kind"], shape=tuple(words["shape"]), names=tuple(words["names"]),
+            levels=words["levels"], offset=np.asarray(words["offset"], np.float64),
+            scale=np.asarray(words["scale"], np.float64),
+        )  # fmt: skip
 
 
 def independent(x: np.ndarray, held: np.ndarray, columns: Columns) -> float:
