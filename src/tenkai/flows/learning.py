@@ -81,7 +81,7 @@ def learn(
         return fit(
             flows, objective, split.seen, rule=_rule(rate, steps), steps=steps, members=members,
             member_axes=_AXES, key=jax.random.key(seed), validation=split.unseen,
-            validate=held_out(), every=max(1, steps // _INTERVALS), stage=name, log=log,
+            validate=held_out(refine=2), every=max(1, steps // _INTERVALS), stage=name, log=log,
             progress=progress, checkpoint=checkpoint and Path(checkpoint) / name,
         )  # fmt: skip
 
