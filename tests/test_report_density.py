@@ -96,7 +96,7 @@ class Density:
         if self.context_names_:
             self.context_ = np.random.default_rng(3).choice([-40.0, 40.0], (400, 1))
             self.data_ = self.density_.sample(400, self.context_, seed=9)
-        self.repeats_ = checks.repeats(self.data_, self.names_)
+        self.repeats_: Any = checks.repeats(self.data_, self.names_)
         self.fit_, self.model_ = trained(), Flows()
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

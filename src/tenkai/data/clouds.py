@@ -70,6 +70,13 @@ def _find(name: str) -> _Cloud:
     return _CLOUDS[name]
 
 
+def _log_sum(logs: np.ndarray) -> np.ndarray:
+    """``log sum_k exp(logs[:, k])``."""
+    from scipy.special import logsumexp
+
+    return np.asarray(logsumexp(logs, axis=1))
+
+
 # Gaussian noise around points
 
 
@@ -88,13 +95,13 @@ def _eight_gaussians() -> _Cloud:
     return _Cloud(draw, law)
 
 
-def _gaussians(x: np.ndarray, centres: np.ndarray, log_weights: np.ndarray, sd: float):
+def _gaussians(
+    x: np.ndarray, centres: np.ndarray, log_weights: np.ndarray, sd: float
+) -> np.ndarray:
     """``log sum_k w_k N(x; c_k, sd^2 I)``."""
-    from scipy.special import logsumexp
-
     squares = sum((x[:, None, i] - centres[:, i]) ** 2 for i in (0, 1))
     exponents = log_weights - squares / (2 * sd**2)
-    return logsumexp(exponents, axis=1) - math.log(2 * math.pi * sd**2)
+    return _log_sum(exponents) - math.log(2 * math.pi * sd**2)
 
 
 # Gaussian noise around circles
@@ -111,11 +118,11 @@ def _concentric(radii: tuple[float, ...], sd: float) -> _Cloud:
 
     def law(x: np.ndarray) -> np.ndarray:
         """The integral over the angle is Bessel's ``I0(r R / sd^2)``."""
-        from scipy.special import i0e, logsumexp
+        from scipy.special import i0e
 
         r = np.linalg.norm(x, axis=1)[:, None]
         rings = np.log(i0e(r * around / sd**2)) - (r - around) ** 2 / (2 * sd**2)
-        return logsumexp(rings, axis=1) - math.log(2 * math.pi * sd**2 * len(around))
+        return _log_sum(rings) - math.log(2 * math.pi * sd**2 * len(around))
 
     return _Cloud(draw, law)
 
@@ -177,15 +184,13 @@ def _draw_spirals(rng: np.random.Generator, n: int) -> np.ndarray:
 
 def _spirals_law(x: np.ndarray) -> np.ndarray:
     """Along the arm a quadrature; across it both coordinates in closed form."""
-    from scipy.special import logsumexp
-
     s, weights = _nodes(300)
     arm, log_weights = _spiral(s), np.log(2 * s * weights / 2)
     arms = [
         log_weights + sum(_smeared(sign * x[:, None, i] - arm[:, i]) for i in (0, 1))
         for sign in (1, -1)
     ]
-    return logsumexp(np.concatenate(arms, axis=1), axis=1)
+    return _log_sum(np.concatenate(arms, axis=1))
 
 
 def _smeared(u: np.ndarray) -> np.ndarray:

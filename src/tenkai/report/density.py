@@ -60,7 +60,7 @@ def plane(found: Any, rows: np.ndarray, samples: np.ndarray) -> list[Axes]:
     flowing = found.density_.is_continuous
     figure = new_figure(8.0, 5.9 if flowing else 3.8)
     parts = figure.add_gridspec(2 if flowing else 1, 1, height_ratios=(2.1, 1)[: 1 + flowing])
-    upper = parts[0].subgridspec(1, 2).subplots()
+    upper: Any = parts[0].subgridspec(1, 2).subplots()
     flat = surface(found, rows)
     x, y = flat.axes
     ends = (x[0], x[-1], y[0], y[-1])
@@ -74,7 +74,7 @@ def plane(found: Any, rows: np.ndarray, samples: np.ndarray) -> list[Axes]:
     if not flowing:
         return list(upper)
     some = way(found, len(_FRACTIONS))
-    lower = parts[1].subgridspec(1, len(_FRACTIONS)).subplots()
+    lower: Any = parts[1].subgridspec(1, len(_FRACTIONS)).subplots()
     return [*upper, *_frames(lower, some)]
 
 
@@ -93,7 +93,7 @@ def pairs(found: Any, rows: np.ndarray, samples: np.ndarray, columns: Any) -> li
     chosen = chosen_columns(rows) if columns is None else numbers_of(names, columns)
     k = len(chosen)
     figure = new_figure(max(1.7 * k, 4.0) + 0.6, max(1.7 * k, 3.4) + 0.4)
-    panels = figure.subplots(k, k, squeeze=False)
+    panels: Any = figure.subplots(k, k, squeeze=False)
     low, high = limits(np.concatenate([rows, samples]))
     for a, i in enumerate(chosen):
         for b, j in enumerate(chosen):

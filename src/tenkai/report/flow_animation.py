@@ -46,7 +46,7 @@ def animation(found: Transporting, path: str | Path, *, columns: Any = None) -> 
     """
     density: Any = found
     names = tuple(density.names_)
-    if len(names) < 2:
+    if len(names) == 1:
         raise InputError(
             "animation", expected="two variables or more", got=f"one, {names[0]!r}",
             do="use .plot() for its density",

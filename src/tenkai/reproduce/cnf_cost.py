@@ -44,7 +44,8 @@ def run(
 def slope(units: Sequence[int], seconds: Sequence[float], large: int) -> float:
     """By least squares, over the large ones."""
     chosen = [(np.log(m), np.log(s)) for m, s in zip(units, seconds, strict=True) if m >= large]
-    return float(np.polyfit(*np.transpose(chosen), 1)[0])
+    x, y = np.transpose(chosen)
+    return float(np.polyfit(x, y, 1)[0])
 
 
 def gradient_seconds(units: int) -> float:
