@@ -63,7 +63,7 @@ def digits(count: int | None = None) -> Split:
     """Scikit-learn's digits, 8 x 8 pixels of 17 grey levels, shuffled: 75, 10 and 15 %."""
     from sklearn.datasets import load_digits
 
-    x = load_digits(return_X_y=True)[0].astype(int)
+    x = np.asarray(load_digits(return_X_y=True)[0], int)
     x = x[np.random.default_rng(0).permutation(len(x))][:count]
     first, second = len(x) * 3 // 4, len(x) * 17 // 20
     return Split(x[:first], x[first:second], x[second:])
