@@ -307,6 +307,18 @@ class FlowDensity(
 
         return report.plot(self, **options)
 
+    def animate(self, path: Path | str, *, columns: Any = None) -> Path:
+        """An animation of the flow in one HTML file that needs nothing else; returns its path.
+
+        Points move from the base to the data. Of more than two variables `columns`, two names or
+        numbers, says which are seen (default: the first two). Raises `InputError` for one variable
+        and for flows that have no time.
+        """
+        border.require_fitted(self)
+        from .. import report
+
+        return report.animation(self, path, columns=columns)
+
     def summary(self) -> str:
         """A few lines in words: what was learned and how good it is."""
         border.require_fitted(self)
