@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..data import clouds
-from ..flows import FFJORD, Glow, PlanarCNF
+from ..flows import Glow, PlanarCNF
 from ..flows.evaluation import COUNTED, evaluate, log_density_of, on_grid
 from ..flows.flow import Architecture
 from ..flows.learning import Learned, learn
@@ -130,10 +130,8 @@ def run(
 def _rows(name: str, model: str, made: Trained, points: int) -> list[Row]:
     precise = name in PRECISE
     value, error, nfe = judged(name, made, 5 * points if precise else points)
-    steps = " + ".join(
-        f"{f.steps} {stage}"
-        for stage, f in zip(made.learned.seconds, made.learned.fits, strict=True)
-    )
+    stages = zip(made.learned.seconds, made.learned.fits, strict=True)
+    steps = " + ".join(f"{fitted.steps} {stage}" for stage, fitted in stages)
     note = f"{steps} steps, {made.seconds:.0f} s; ± is its standard error"
     law = "E[-log q]" if name == "pinwheel" else "E[log p - log q]"
     rows = [Row(f"{name}, {model}, {law}", None, value, error, unit="nats", note=note)]
