@@ -67,7 +67,7 @@ class Race:
     """Contenders for the same work, the first one ours.
 
     `unit` is what is timed, `error_name` what `error` measures; `extras` are further numbers, by
-    label, measured alone and last.
+    label, measured alone and last; `title` tells the races of one entry apart.
     """
 
     unit: str
@@ -75,6 +75,7 @@ class Race:
     contenders: Sequence[Contender]
     rounds: int
     extras: dict[str, Callable[[], float]] = field(default_factory=dict)
+    title: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ the number of times at which it is known.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,8 +22,6 @@ from jaxtyping import Array, Float, PyTree
 from ..errors import InputError
 from ..unfold import Memory, unfold
 
-_GROWING = 3  # steps of 1/8, 1/4 and 1/2 of the others', while there is no past to use
-
 
 @dataclass(frozen=True)
 class Adams:
@@ -30,9 +29,9 @@ class Adams:
 
     ``p = y + h sum_j b_j f_{n-j}``, ``f_{n+1} = f(t_{n+1}, p)`` and
     ``y + h (c_0 f_{n+1} + sum_j c_j f_{n+1-j})`` with `order` past slopes in either sum: the global
-    error is of `order` + 1 in the step (Hairer, Nørsett and Wanner 1993, III.1). The weights are
-    those of the polynomial through the known slopes, on the grid that there is, so it starts
-    itself: three growing steps with as many slopes as there are.
+    error is of order `order` + 1 in the step (Hairer, Nørsett and Wanner 1993, III.1). The weights
+    are those of the polynomial through the known slopes on the grid that there is, so it starts
+    itself: some growing steps, each twice the last, with as many slopes as there are.
 
     >>> import tenkai as tk
     >>> tk.flows.FFJORD(solver=tk.flows.Grid(24, tk.flows.Adams()))
@@ -48,8 +47,12 @@ class Adams:
             )
 
     def nodes(self, steps: int) -> Float[np.ndarray, " steps+1"]:
-        """The grid over [0, 1]: equal steps after the growing ones."""
-        growing = min(_GROWING, self.order - 1, steps - 1)
+        """The grid over [0, 1]: equal steps after the growing ones.
+
+        The first step knows one slope, its error is cubic: it is short enough to count no more
+        than the others, ``h^((order + 1) / 3)``.
+        """
+        growing = min(round(max(self.order - 2, 0) / 3 * math.log2(steps)), steps - 1)
         lengths = np.concatenate([0.5 ** np.arange(growing, 0, -1), np.ones(steps - growing)])
         ends = np.cumsum(lengths)
         return np.concatenate([[0.0], ends / ends[-1]])
@@ -92,8 +95,9 @@ def adams(
 
     def step(state: tuple, x: Weights) -> tuple:
         y, past = state
-        slope = field(x.t, _moved(y, x.predict, past))
-        slope = jax.tree.map(lambda v: checkpoint_name(v, "field"), slope)
+        # All else is linear: the backward pass needs to know only where the field was evaluated.
+        at = jax.tree.map(lambda v: checkpoint_name(v, "field"), _moved(y, x.predict, past))
+        slope = field(x.t, at)
         return _moved(y, x.correct, (slope, *past)), (slope, *past[:-1])
 
     start = (y, (jax.tree.map(jnp.zeros_like, y),) * method.order)
