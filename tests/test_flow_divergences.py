@@ -17,7 +17,7 @@ from tenkai.fields import Linear
 from tenkai.flows.divergence import forward_trace
 
 
-def field(width: Any = 8, depth: int = 2, kind: str = "concatsquash", **options: Any) -> Any:
+def field(width: Any = 8, depth: int = 2, kind: Any = "concatsquash", **options: Any) -> Any:
     shapes = eqx.filter_eval_shape(
         lambda key: fl.Dynamics(6, key=key, width=width, depth=depth, kind=kind, **options), KEY
     )
@@ -58,7 +58,7 @@ def estimates(estimator: Any, f: Any, y: Any, draws: int) -> np.ndarray:
 @pytest.mark.parametrize("estimator", NOISY, ids=repr)
 def test_estimators_of_the_divergence_are_unbiased(estimator: Any) -> None:
     f = jax.tree.map(lambda x: x.astype(np.float32), field((8, 3)))
-    y = np.random.default_rng(4).normal(size=6).astype(np.float32)
+    y = jnp.asarray(np.random.default_rng(4).normal(size=6), jnp.float32)
     exact = float(fl.Exact().of(f, 0.3, y, None, None)[1])
     found = estimates(estimator, f, y, 4000)
     assert abs(found.mean() - exact) < 4 * found.std() / 4000**0.5

@@ -215,7 +215,7 @@ def draw(
             )
             look: dict[str, Any] = {"color": INK, "backgroundcolor": "white", "fontsize": "small"}
             text = f"{label}, sd {found.std():.2g}"
-            right.annotate(text, (0.02, -i + 0.22), xycoords=("axes fraction", "data"), **look)
+            right.annotate(text, (0.02, -i + 0.28), xycoords=("axes fraction", "data"), **look)
         right.axvline(0, color=QUIET, linewidth=1, zorder=0)
         right.set_yticks([])
         right.set_ylim(0.6 - len(noisy), 0.7)
