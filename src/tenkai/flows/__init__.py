@@ -6,7 +6,15 @@ from .discrete import IAF, MAF, NICE, Glow, Planar, Radial, RealNVP, Sylvester
 from .divergence import Bottleneck, Exact, Hutchinson, HutchPP
 from .dynamics import Dynamics, PlanarDynamics
 from .flow import Abilities, Architecture, Flow, Inverted, Moved, log_prob, rows, sample
-from .images import ConvGlow, ImageFlow, MultiscaleFFJORD, bits_per_dim, dequantise
+from .images import (
+    ConvGlow,
+    ImageFlow,
+    MultiscaleFFJORD,
+    bits_per_dim,
+    dequantise,
+    squeeze,
+    unsqueeze,
+)
 from .multistep import Adams
 
 __all__ = [
@@ -46,4 +54,6 @@ __all__ = [
     "log_prob",
     "rows",
     "sample",
+    "squeeze",
+    "unsqueeze",
 ]
