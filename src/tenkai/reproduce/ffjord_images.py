@@ -135,7 +135,7 @@ def run(
         recipe = ImageRecipe(steps=steps)
     else:
         split, flows, what = mnist(task.data), flows_of_mnist(task.budget), "MNIST"
-        recipe = ImageRecipe(steps=200, batch=64, rate=4e-3)
+        recipe = ImageRecipe(steps=200)
         adaptive = min(adaptive, 40)
     found: dict[str, Judged] = {}
     for name, architecture in flows.items():

@@ -43,10 +43,10 @@ class ImageRecipe:
     """
 
     steps: int = 1000
-    batch: int = 128
-    rate: float = 2e-3
-    kinetic: float = 0.01
-    jacobian: float = 0.01
+    batch: int = 64
+    rate: float = 1e-2
+    kinetic: float = 0.003
+    jacobian: float = 0.003
     decay: float = 0.0
     every: int = 50
     patience: int | None = 8
