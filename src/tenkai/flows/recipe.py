@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .continuous import FFJORD, ContinuousFlow, Grid
 from .flow import Architecture
+from .multistep import Adams
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _sizes(
 # edges are sharp and likelihood is cheap; there it would learn to gain from the errors of its grid
 # without the penalties (RNODE's numbers).
 _SIZES = _sizes(
-    (4, 400, 60, 64), (4, 1500, 150, 128), (4, 3000, 300, 256), (2, 6000, 600, 512), penalty=0.0
+    (4, 400, 60, 64), (4, 1000, 200, 128), (4, 1500, 400, 256), (2, 4000, 800, 512), penalty=0.0
 )
 _FEW_COLUMNS = 3
 _PLANE = _sizes(
@@ -79,9 +80,9 @@ _PLANE = _sizes(
 def default_architecture(dim: int, rows: int) -> Architecture:
     """A free-form continuous flow of a size that the rows can bear.
 
-    >>> default_architecture(11, 4000)
-    FFJORD(width=128, kind='concat', solver=Grid(steps=3))
+    >>> default_architecture(11, 4000).width
+    128
     """
     width = 32 if rows <= 300 else 64 if rows <= 3000 or dim <= _FEW_COLUMNS else 128
-    width, steps = max(width, 32 * min(dim // 20, 16)), 4 if dim <= _FEW_COLUMNS else 3
-    return FFJORD(width=width, kind="concat", solver=Grid(steps))
+    width, steps = max(width, 32 * min(dim // 20, 16)), 12 if dim <= _FEW_COLUMNS else 8
+    return FFJORD(width=width, kind="concat", solver=Grid(steps, Adams()))

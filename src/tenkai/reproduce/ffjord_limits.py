@@ -2,7 +2,7 @@
 
 Wadayama's lecture on FFJORD (in Japanese), slides 37 and 38; Grathwohl et al. 2019, section 5.2;
 Finlay et al. 2020 (RNODE). No numbers are published on these sets. First, training by likelihood
-with no regulariser, weight decay, spectral normalisation, and the penalties of RNODE: likelihood and
+without regulariser, with weight decay, spectral normalisation, or RNODE: likelihood and
 evaluations of the field per point at rtol = atol = 1e-5, over training. Second, on three toys, the
 default training (flow matching between paired points, then likelihood with penalties) against
 likelihood alone on the same network, at equal likelihood. Third, a flow that relaxes to a curve
