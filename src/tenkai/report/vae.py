@@ -114,7 +114,7 @@ def _table(figure: Figure, grid: Any, vae: Any) -> list[Axes]:
 def compared(results: dict[str, tuple[np.ndarray, np.ndarray]], truth: np.ndarray) -> Figure:
     """Reconstructions of the same images and samples by several posteriors."""
     with lettering():
-        figure = new_figure(9.0, 1.5 * (len(results) + 1))
+        figure = new_figure(9.0, 0.95 * (len(results) + 1))
         grid = figure.add_gridspec(len(results) + 1, 2)
         tiles(figure.add_subplot(grid[0, 0]), truth, len(truth), "Test images")
         figure.add_subplot(grid[0, 1]).set_axis_off()
