@@ -1,5 +1,6 @@
 """Densities by transport: continuous and discrete flows behind one interface, their training."""
 
+from . import vae as vae
 from .adapters import Discrete, Flowjax, Inverse
 from .continuous import FFJORD, Adaptive, ContinuousFlow, Grid, PlanarCNF
 from .discrete import IAF, MAF, NICE, Glow, Planar, Radial, RealNVP, Sylvester
@@ -56,4 +57,5 @@ __all__ = [
     "sample",
     "squeeze",
     "unsqueeze",
+    "vae",
 ]
