@@ -21,7 +21,7 @@ from ..storage import save_model, unflatten
 from .flow_vae import FlowVAE
 from .saving import status_from
 
-_KNOWN = (vae, divergence, continuous, multistep, unfold)  # where the parts of a posterior family are from
+_KNOWN = (vae, divergence, continuous, multistep, unfold)  # where the parts of a family are from
 
 
 def save(model: FlowVAE, path: Path | str) -> None:
