@@ -89,16 +89,18 @@ def test_budget_and_cloud_are_the_entry_s(monkeypatch: pytest.MonkeyPatch) -> No
         return cnf_two_circles.Trained(None, None, 0.1, 0.01, steps, 1.0)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cnf_two_circles, "train", train)
-    cnf_two_circles.run(Task(budget=1.0))
-    assert asked == [("circles", "PlanarCNF", 1000), ("circles", "Inverse", 5000)]
+    cnf_two_circles.run(Task(budget=1.5))
+    assert asked == [("circles", "PlanarCNF", 2000), ("circles", "Inverse", 5000)]
 
 
 def test_cost_has_a_slope(tmp_path: Path) -> None:
     assert cnf_cost.slope([1, 8, 16, 32], [5.0, 1.0, 2.0, 4.0], 8) == pytest.approx(1)
     rows = cnf_cost.run(Task(out=tmp_path), units=(2, 4), large=2)
-    assert [row.unit for row in rows] == ["ms", "ms", ""]
+    assert [row.unit for row in rows] == ["ms", "ms", "", ""]
     assert rows[0].ours is not None and rows[0].ours > 0
-    assert rows[-1].published == 1.0
+    assert rows[-1].published == rows[-2].published == 1.0
+    many = [cnf_cost.operations(m) for m in (64, 256)]
+    assert cnf_cost.slope([64, 256], many, 64) == pytest.approx(1, abs=0.1)
     assert (tmp_path / "cnf-cost.png").exists()
 
 

@@ -26,9 +26,9 @@ from ..flows.whitening import Whitening
 from . import Row, Task
 
 FRACTIONS = (0.05, 0.2, 0.4, 0.6, 0.8, 1.0)
-STEPS = {"CNF": 2000, "NF": 10_000}
+STEPS = {"CNF": 4000, "NF": 10_000}
 BATCH, SEEN, JUDGED = 256, 20_000, 10_000
-_MINUTES = 2.0  # that these steps take on two cores
+_MINUTES = 3.0  # that these steps take on two cores
 _SIDE, _SHOWN = 90, 2000
 
 
