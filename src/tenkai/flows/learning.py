@@ -27,7 +27,7 @@ from .recipe import Recipe
 _INTERVALS = 15  # of a stage, at whose ends the held-out rows are looked at
 _WATCHED = 1000  # held-out rows that decide which interval's model is kept
 _JUDGED = 5000  # held-out rows of a member that are solved exactly in the end
-_MATCHING_FASTER = 3.0  # no solve amplifies its steps, so its rate may be higher
+_MATCHING_FASTER = 8.0  # no solve amplifies its steps, so its rate may be higher
 _WORTH = 0.005  # weight from which on the start stays in the mixture
 
 
@@ -85,13 +85,14 @@ def learn(
             progress=progress, checkpoint=checkpoint and Path(checkpoint) / name,
         )  # fmt: skip
 
-    fits = {}
-    if isinstance(kind, ContinuousFlow) and matching:
+    fits, continuous = {}, isinstance(kind, ContinuousFlow)
+    if continuous and matching:
         rate = _MATCHING_FASTER * recipe.rate
         fits["matching"] = stage("matching", flows, flow_matching(2 * batch), matching, rate)
         flows = fits["matching"].model
     if steps:
-        objective = likelihood(batch, costs=bool(recipe.kinetic or recipe.jacobian))
+        costs, straight = bool(recipe.kinetic or recipe.jacobian), bool(recipe.straight)
+        objective = likelihood(batch, costs=costs, straight=straight and continuous)
         fits["likelihood"] = stage("likelihood", flows, objective, steps, recipe.rate)
         flows = fits["likelihood"].model
     model, unseen = _mixed(flows, tuple(fits.values()), x, context, split)
@@ -152,8 +153,8 @@ def _split(
     far = edge / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), edge)
     x = _padded(x * far, _size(n)).astype(real)
     c = None if context is None else _padded(context, _size(n)).astype(real)
-    strengths = (recipe.noise, recipe.decay, recipe.kinetic, recipe.jacobian, recipe.jitter)
-    weights = Weights(*(np.full(members, v or 0.0, real) for v in strengths))
+    strengths = (getattr(recipe, name) or 0.0 for name in Weights._fields)
+    weights = Weights(*(np.full(members, v, real) for v in strengths))
     watched = [h[:_WATCHED] if len(h) else r[:_WATCHED] for h, r in zip(held, kept, strict=True)]
     most = _size(min(_WATCHED, n // 5 + 1))
     return _Split(

@@ -20,7 +20,7 @@ class Recipe:
         steps: optimiser steps of likelihood.
         batch: rows in a step of likelihood; flow matching draws twice as many.
         rate: Adam's learning rate, which falls to zero along a cosine.
-        noise, decay, kinetic, jacobian, jitter: see `objectives.Weights`.
+        noise, decay, kinetic, jacobian, jitter, straight: see `objectives.Weights`.
     """
 
     members: int | None = None
@@ -33,6 +33,7 @@ class Recipe:
     kinetic: float | None = None
     jacobian: float | None = None
     jitter: float = 0.0
+    straight: float | None = None
 
     def resolved(self, flow: object, dim: int, rows: int) -> Recipe:
         """The same with every None decided.
@@ -60,7 +61,7 @@ def _sizes(
 ) -> tuple[tuple[float, Recipe], ...]:
     """Up to how many rows: members, matching, steps, batch."""
     limits = (300, 3000, 30000, float("inf"))
-    rest = {"decay": 0.0, "kinetic": penalty, "jacobian": penalty}
+    rest = {"decay": 0.0, "kinetic": penalty, "jacobian": penalty, "straight": 0.0}
     numbers = (small, middle, large, huge)
     return tuple((n, Recipe(*counts, **rest)) for n, counts in zip(limits, numbers, strict=True))
 
@@ -73,7 +74,7 @@ _SIZES = _sizes(
 )
 _FEW_COLUMNS = 3
 _PLANE = _sizes(
-    (4, 300, 100, 64), (4, 500, 300, 128), (2, 1000, 1500, 256), (2, 1000, 3000, 256), penalty=0.01
+    (4, 300, 100, 64), (4, 600, 300, 128), (2, 2000, 1500, 256), (2, 3000, 3000, 256), penalty=0.02
 )
 
 

@@ -69,7 +69,8 @@ def match(
     keys = jax.random.split(jax.random.key(seed), members)
     dim = len(target.mean)
     flows = eqx.filter_vmap(lambda k: architecture.build(dim, key=k))(keys)
-    strengths = (0.0, recipe.decay or 0.0, recipe.kinetic or 0.0, recipe.jacobian or 0.0, 0.0)
+    decay, kinetic, jacobian = (w or 0.0 for w in (recipe.decay, recipe.kinetic, recipe.jacobian))
+    strengths = Weights(decay=decay, kinetic=kinetic, jacobian=jacobian)
     weights = Weights(*(np.full(members, v, np.float32) for v in strengths))
     steps = recipe.steps or _STEPS
     costs = bool(recipe.kinetic or recipe.jacobian)
