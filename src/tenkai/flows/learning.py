@@ -174,7 +174,7 @@ def _orders(
 
 def _size(n: int) -> int:
     """The next of few sizes: halves and powers of two."""
-    power = 1 << max(n - 1, 127).bit_length()
+    power = 1 << max(n - 1, 255).bit_length()
     return power * 3 // 4 if n <= power * 3 // 4 else power
 
 

@@ -111,7 +111,7 @@ def _trained(
     weights = Weights(
         *(np.array([s.get(f, 0.0) for s in strengths.values()], np.float32) for f in fields)
     )
-    keys = jax.random.split(jax.random.key(seed), 1).repeat(members)  # the same start for all
+    keys = jnp.broadcast_to(jax.random.key(seed), (members,))  # the same start for all
     flows = eqx.filter_vmap(lambda k: architecture.build(2, key=k))(keys)
     data = Rows(z, None, np.arange(len(z)), len(z), weights)
     made = fit(
