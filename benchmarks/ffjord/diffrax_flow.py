@@ -45,6 +45,7 @@ class DiffraxFlow:
             if tolerance is None
             else dfx.PIDController(rtol=tolerance, atol=tolerance)
         )
+        self.rows = eqx.filter_jit(eqx.filter_vmap(self.log_prob, in_axes=(None, 0, 0)))
 
     def log_prob(self, field: Any, y: Any, e: Any) -> Any:
         """Of one row (2,)."""
@@ -83,6 +84,4 @@ class DiffraxFlow:
 
     def log_densities(self, x: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
         """``log p`` of every row, as in training."""
-        axes = (None, 0, None if noise is None else 0)
-        run = eqx.filter_jit(jax.vmap(self.log_prob, in_axes=axes))
-        return np.asarray(run(self.field, x, noise), np.float64)
+        return np.asarray(self.rows(self.field, x, noise), np.float64)

@@ -76,13 +76,16 @@ class Given:
 
 def log_densities(flow: ContinuousFlow, x: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
     """``log p`` of every row by the flow's own solver; exact unless there is `noise` (rows, 2)."""
+    return np.asarray(_log_densities(flow, x, noise))
 
-    def one(flow: Any, x: Any, e: Any) -> Any:
+
+@eqx.filter_jit
+def _log_densities(flow: ContinuousFlow, x: Any, noise: Any) -> Any:
+    def one(x: Any, e: Any) -> Any:
         divergence = Exact() if e is None else Given(e)
         return log_prob(flow.with_solver(flow.solver, divergence=divergence), x)
 
-    axes = (None, 0, None if noise is None else 0)
-    return np.asarray(eqx.filter_jit(jax.vmap(one, in_axes=axes))(flow, x, noise))
+    return jax.vmap(one, in_axes=(0, None if noise is None else 0))(x, noise)
 
 
 def reference(flow: ContinuousFlow, x: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
