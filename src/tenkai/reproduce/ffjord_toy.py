@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..data import clouds
-from ..flows import Glow, PlanarCNF
+from ..flows import ContinuousFlow, Glow, PlanarCNF
 from ..flows.evaluation import COUNTED, evaluate, log_density_of, on_grid
 from ..flows.flow import Architecture
 from ..flows.learning import Learned, learn
@@ -57,6 +57,8 @@ class Trained:
 
     def drawn(self, x: np.ndarray) -> np.ndarray:
         """The same on the grid of training, which is quicker: for pictures."""
+        if not isinstance(self.flow, ContinuousFlow):
+            return self.log_density(x)[0]
         return on_grid(self.flow, self.shaping.forward(x), refine=2) + self.shaping.log_det(x)
 
 
