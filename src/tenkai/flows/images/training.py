@@ -156,12 +156,14 @@ def train_for(
     The second begins where it ended, with as many steps as fit (Loshchilov and Hutter 2017).
     """
     begun = time.perf_counter()
-    first = max(10, recipe.steps // 10)
-    opening = dataclasses.replace(recipe, steps=first, every=max(1, first // 2), patience=None)
+    every = max(3, recipe.steps // 40)
+    opening = dataclasses.replace(recipe, steps=4 * every, every=every, patience=None)
     made = train(flow, x, validation=validation, recipe=opening, seed=seed)
-    half, whole = made.history[0]["seconds"], made.history[-1]["seconds"]
-    pace = max(whole - half, 1e-3) / (first - opening.every)
-    compiling = max(half - pace * opening.every, 0.0)
+    # The first interval compiles the training, the second the validation at the first's end.
+    seconds = [entry["seconds"] for entry in made.history]
+    pace = max((seconds[-1] - seconds[1]) / (2 * every), 1e-4)
+    compiling = max(seconds[0] - pace * every, 0.0)
+    first = opening.steps
     left = 60 * minutes - (time.perf_counter() - begun) - compiling
     steps = math.floor(left / pace)
     if steps < first:
