@@ -32,7 +32,9 @@ def run_entries(
     if budget is not None and not budget > 0:
         raise InputError("--budget", expected="minutes > 0", got=str(budget), do="pass more")
     if data is not None and not data.exists():
-        raise InputError("--data", expected="a directory, or a file", got=str(data), do="check the path")
+        raise InputError(
+            "--data", expected="a directory or a file", got=str(data), do="check the path"
+        )
     for name in names:
         reproduce.title(name)  # an unknown name is refused before the first entry takes its time
     task = reproduce.Task(out=figures, data=data, budget=budget)
