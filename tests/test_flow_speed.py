@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -134,9 +136,9 @@ def test_two_hidden_layers_cost_one_more_layer_in_any_dimension() -> None:
 
 
 @pytest.mark.parametrize("method", [RK4, fl.Adams()], ids=lambda m: type(m).__name__)
-def test_bytes_of_the_backward_pass(method: object) -> None:
-    def per_step(memory: object) -> float:
-        few, many = (bytes_of(flow(fl.Grid(n, method, memory))) for n in (16, 256))  # type: ignore
+def test_bytes_of_the_backward_pass(method: Any) -> None:
+    def per_step(memory: Any) -> float:
+        few, many = (bytes_of(flow(fl.Grid(n, method, memory))) for n in (16, 256))
         return (many - few) / 240
 
     stored, field, step, segments = map(
@@ -161,7 +163,7 @@ def test_the_adjoint_forgets_the_path() -> None:
 
 
 @pytest.mark.parametrize("memory", [Store(), RecomputeStep(), Segments()], ids=repr)
-def test_memory_does_not_change_the_gradient(memory: object) -> None:
+def test_memory_does_not_change_the_gradient(memory: Any) -> None:
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda w: w.astype(jnp.float64), flow(fl.Grid(), width=5))
         x = X[:4].astype(np.float64)
@@ -179,9 +181,9 @@ def test_training_again_compiles_nothing() -> None:
     data = Rows(X, None, np.arange(len(X)), np.int32(len(X)), Weights())
     rule, model = optax.adam(1e-3), flow(fl.Grid(8, fl.Adams()))
     fit(model, likelihood(32), data, rule=rule, steps=3)
-    known = advance._cache_size()
+    known = advance._cache_size()  # type: ignore[attr-defined]
     fit(model, likelihood(32), data._replace(x=2 * X), rule=rule, steps=5)
-    assert advance._cache_size() == known
+    assert advance._cache_size() == known  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("rtol", [1e-5, 1e-8])

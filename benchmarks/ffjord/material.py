@@ -15,6 +15,7 @@ import optax
 from tenkai.data import clouds
 from tenkai.fit import fit
 from tenkai.flows import FFJORD, Adams, Adaptive, ContinuousFlow, Exact, Grid, log_prob
+from tenkai.flows.divergence import Divergence
 from tenkai.flows.objectives import Rows, Weights, flow_matching, likelihood
 
 ROWS = 20_000
@@ -101,11 +102,13 @@ def error(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.sqrt(np.mean((found - exact) ** 2)))
 
 
-def coarsest(flow: ContinuousFlow, x: np.ndarray, exact: np.ndarray, allowed: float) -> int:
+def coarsest(
+    flow: ContinuousFlow, x: np.ndarray, noise: np.ndarray | None, exact: np.ndarray, allowed: float
+) -> int:
     """The fewest steps of `Adams` whose error is at most `allowed`, by bisection."""
 
     def good(steps: int) -> bool:
-        return error(log_densities(on_grid(flow, steps), x, None), exact) <= allowed
+        return error(log_densities(on_grid(flow, steps), x, noise), exact) <= allowed
 
     low, high = 4, 16
     while not good(high) and high < 512:
@@ -116,6 +119,8 @@ def coarsest(flow: ContinuousFlow, x: np.ndarray, exact: np.ndarray, allowed: fl
     return high
 
 
-def on_grid(flow: ContinuousFlow, steps: int) -> ContinuousFlow:
-    """The same flow with that many steps and the exact divergence: how ours trains."""
-    return flow.with_solver(Grid(steps, Adams()), divergence=Exact())
+def on_grid(
+    flow: ContinuousFlow, steps: int, divergence: Divergence | None = None
+) -> ContinuousFlow:
+    """The same flow with that many steps, exact divergence unless told: how ours trains."""
+    return flow.with_solver(Grid(steps, Adams()), divergence=divergence or Exact())
