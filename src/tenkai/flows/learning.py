@@ -187,7 +187,9 @@ def _mixed(
 ) -> tuple[Mixture, Float[np.ndarray, " rows"]]:
     """The members that live, with the start where held-out rows ask for it; their log density."""
     members = len(split.seen.count)
-    alive = np.isfinite(fits[-1].members) if fits else np.ones(members, bool)
+    alive = np.ones(members, bool)
+    if fits and fits[-1].members is not None:
+        alive = np.isfinite(fits[-1].members)
     shares = np.where(alive, 1.0, 0.0) / max(alive.sum(), 1)
     unseen = np.full(len(x), np.nan)
     for k in np.flatnonzero(alive):
