@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import jax
@@ -21,11 +23,14 @@ from sklearn.neighbors import KernelDensity
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
 import tenkai as tk
+from tenkai.estimators import density_border
+from tenkai.estimators.density_judgement import uncompared
 from tenkai.estimators.flow_density import FlowDensity
 from tenkai.flows import FFJORD, Architecture, Grid, Planar, RealNVP, baselines, checks
 from tenkai.flows import Adaptive as Adaptively
 from tenkai.flows.evaluation import COUNTED, Tolerance, between, combined, evaluate, log_density_of
 from tenkai.flows.held_out import compare
+from tenkai.flows.whitening import Shaping, Whitening
 
 SMALL = FFJORD(width=16, depth=1, solver=Grid(4))
 QUICK: dict[str, Any] = {
@@ -214,6 +219,28 @@ def test_conditional_density_integrates_for_every_context(
         assert abs(mass(density.score_samples, grid, [c]) - 1) < 1e-3
 
 
+def test_one_context_may_stand_for_all_rows() -> None:
+    fitted: Any = SimpleNamespace(context_names_=("u", "v"))
+    one = pd.Series({"u": 1.0, "v": 2.0})
+    for context in (one, [1.0, 2.0], pd.DataFrame([one])):
+        np.testing.assert_array_equal(density_border.given(fitted, context, 3), [[1.0, 2.0]] * 3)
+    with pytest.raises(tk.InputError, match="expected the numbers u, v; got v, u"):
+        density_border.given(fitted, one[["v", "u"]], 3)
+
+
+def test_constant_contexts_keep_their_scale() -> None:
+    # The standard deviation of 0.1, 0.1, ... is not zero but rounding.
+    scale = Whitening.standardising(np.full((100, 1), 0.1))
+    np.testing.assert_allclose(scale.forward(np.array([[0.1], [0.3]])), [[0.0], [0.2]], atol=1e-12)
+
+
+@pytest.mark.parametrize("fixed", [lambda x: 3 * x[:, :1] + 1, lambda x: x @ [[1.0], [1e-3]]])
+def test_columns_that_the_context_fixes_are_told(fixed: Callable) -> None:
+    x = rows()
+    with pytest.raises(tk.InputError, match=r"column.* expected values that the context does not"):
+        FlowDensity(**QUICK).fit(x, context=fixed(x))
+
+
 def test_samples_follow_their_context(conditional: tuple[FlowDensity, np.ndarray]) -> None:
     density, _ = conditional
     low, high = (density.sample(500, [c]).mean() for c in (-12.0, 18.0))
@@ -260,7 +287,10 @@ def ring(x: Any) -> Any:
 
 
 def test_match_finds_the_normaliser() -> None:
-    density = FlowDensity(SMALL, steps=400, batch=128).match(ring, dim=2)
+    density = FlowDensity(SMALL, steps=400, batch=128)
+    density.feature_names_in_ = np.array(["of", "an", "earlier", "fit"], object)
+    density.match(ring, dim=2)
+    assert not hasattr(density, "feature_names_in_")
     found = density.matched_
     truth = np.log(2 * np.pi * 2 * 0.4 * np.sqrt(2 * np.pi))
     assert found.elbo < truth + 0.02
@@ -278,8 +308,10 @@ def test_match_finds_the_normaliser() -> None:
         (lambda x: -(x**2), "log_density: expected one number for one row (dim,); got shape (2,)"),
         (lambda x: np.asarray(x).sum(), "log_density: expected a function of one row"),
         (3.0, "log_density: expected a function of one row (dim,); got float"),
+        (lambda x: -jnp.sum(x**2).astype(int), "log_density: expected a real number with a deriv"),
+        (lambda x: -jnp.round(jnp.sum(x**2)), "got a derivative of zero at all 256 places"),
     ],
-    ids=["nan", "shape", "numpy", "number"],
+    ids=["nan", "shape", "numpy", "number", "whole", "steps"],
 )
 def test_bad_targets_are_told_before_any_work(target: Any, words: str) -> None:
     with pytest.raises(tk.InputError) as error:
@@ -330,6 +362,12 @@ def test_files_of_own_architectures_need_their_code(tmp_path: Path) -> None:
     assert again.score(rows()) == density.score(rows())
 
 
+def test_a_file_wants_an_architecture(plane: FlowDensity, tmp_path: Path) -> None:
+    plane.save(tmp_path / "m.safetensors")
+    with pytest.raises(tk.InputError, match="flow: expected an architecture"):
+        tk.load(tmp_path / "m.safetensors", flow="ffjord")
+
+
 def test_architectures_survive_as_json() -> None:
     from tenkai.estimators.flow_density_saving import described, restored
 
@@ -346,6 +384,14 @@ def test_pickles_and_clones(plane: FlowDensity) -> None:
 def test_the_same_seed_gives_the_same_bits(plane: FlowDensity) -> None:
     again = FlowDensity(**QUICK).fit(rows())
     np.testing.assert_array_equal(again.score_samples(rows()), plane.score_samples(rows()))
+
+
+def test_a_fit_that_fails_changes_nothing(plane: FlowDensity) -> None:
+    density, before = copy.copy(plane), plane.score(rows())
+    for bad in (np.ones((10, 3)), pd.DataFrame({"b": [1.0, np.nan], "a": [2.0, 3.0]})):
+        with pytest.raises(tk.InputError):
+            density.fit(bad)
+    assert density.score(rows()) == before and not hasattr(density, "feature_names_in_")
 
 
 def test_tables_keep_their_names(plane: FlowDensity) -> None:
@@ -441,7 +487,8 @@ def test_bad_rows_are_one_message(change: Callable, words: str) -> None:
     "options",
     [
         {"flow": "ffjord"}, {"members": 0}, {"steps": "many"}, {"noise": -1}, {"decay": "big"},
-        {"jitter": 1.0}, {"precision": "float16"}, {"rate": -1.0}, {"batch": 2.5},
+        {"jitter": 1.0}, {"precision": "float16"}, {"rate": 0.0}, {"batch": 2.5},
+        {"seed": -1}, {"seed": None},
     ],
     ids=str,
 )  # fmt: skip
@@ -518,3 +565,30 @@ def test_held_out_rows_are_compared() -> None:
     for b in found.beside:
         assert b.gain == pytest.approx(-9.0 - b.mean)
     assert compare(x, None, np.full(400, np.nan)) is None
+
+
+@pytest.mark.parametrize("kind", ["few rows", "hardly varies", "two values"])
+def test_tables_that_no_gaussian_fits_are_not_compared(kind: str) -> None:
+    x = np.random.default_rng(0).normal(size=(12 if kind == "few rows" else 200, 10))
+    if kind == "hardly varies":
+        x[:, 1] = np.arange(200) == 7
+    if kind == "two values":
+        x = (np.arange(100) > 98)[:, None].astype(float)
+    checks.check_singular(x, [f"x{j}" for j in range(x.shape[1])])
+    found = compare(x, None, np.zeros(len(x)))
+    assert found is not None and found.rows == len(x) and not found.beside
+    assert "no simple density" in uncompared(found, True)[0] and not uncompared(found, False)
+
+
+def test_constant_contexts_are_compared() -> None:
+    x = rows(200)
+    found = compare(x, np.full((200, 1), 0.1), np.zeros(200))
+    alone = compare(x, None, np.zeros(200))
+    assert found is not None and alone is not None
+    assert found.beside[0].mean == pytest.approx(alone.beside[0].mean)
+
+
+def test_curves_know_rows_of_any_size() -> None:
+    shaping = Shaping.fit(np.random.default_rng(0).lognormal(size=(300, 1)))
+    far = shaping.log_det(10.0 ** np.arange(0, 300, 20.0)[:, None])
+    assert np.isfinite(far).all() and (np.diff(far) < 0).all()

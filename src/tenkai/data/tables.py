@@ -45,6 +45,7 @@ def read_table(
         table = TextTable.of(raw, path)
         frame, where = table.read([]), table.where
     known = list(context or ())
+    _check_named(columns, known)
     for name in (*(columns or ()), *known):
         if name not in frame.columns:
             raise InputError(
@@ -68,6 +69,21 @@ def read_table(
         )  # fmt: skip
     return Table(_numbers(frame, asked, where), _numbers(frame, known, where) if known else None,
                  notes)  # fmt: skip
+
+
+def _check_named(columns: Sequence[str] | None, context: Sequence[str]) -> None:
+    """`InputError` for a list of no columns, or one that names a column twice."""
+    if columns is not None and not columns:
+        raise InputError(
+            "columns", expected="at least one name", got="none", do="name some, or leave it out"
+        )
+    for names in (list(columns or ()), context):
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(
+                    f"column {name!r}", expected="to be named once", got="named twice",
+                    do="leave one out",
+                )  # fmt: skip
 
 
 def _has_numbers(column: pd.Series) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
@@ -18,10 +19,28 @@ if TYPE_CHECKING:
     from .flow_density import FlowDensity
 
 AUTO = "auto"
+F = TypeVar("F", bound=Callable)
 
 
 class NotFitted(InputError, NotFittedError):
     """`InputError` in the form that scikit-learn catches."""
+
+
+def all_or_nothing(fit: F) -> F:
+    """A `fit` that, where it raises or is interrupted, leaves the estimator as it was."""
+
+    @functools.wraps(fit)
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        state = vars(self)
+        before = dict(state)
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            state.clear()
+            state.update(before)
+            raise
+
+    return cast(F, guarded)
 
 
 def require_fitted(estimator: Any) -> None:
@@ -111,9 +130,13 @@ def given(estimator: FlowDensity, c: Any, rows: int) -> np.ndarray | None:
             "context", expected=f"{len(names)} numbers per row: {', '.join(names)}", got="none",
             do="pass context=, as in fit",
         )  # fmt: skip
-    if np.ndim(c) < 2 and np.size(c) == len(names) and (rows != len(names) or rows == 1):
-        c = np.broadcast_to(np.asarray(c, float).reshape(1, -1), (rows, len(names)))
-    found, other = contexts(c, rows)
+    flat = np.ndim(c) < 2 and np.size(c) == len(names) and (rows != len(names) or rows == 1)
+    if flat:
+        _check_order(c, names)
+        c = np.asarray(c, float).reshape(1, -1)
+    one = np.ndim(c) == 2 and len(c) == 1
+    found, other = contexts(c, 1 if one else rows)
+    found = np.repeat(found, rows, axis=0) if one else found
     if found.shape[1] != len(names):
         raise InputError(
             "context", expected=f"{len(names)} columns: {', '.join(names)}",
@@ -125,6 +148,16 @@ def given(estimator: FlowDensity, c: Any, rows: int) -> np.ndarray | None:
             do="order them as in fit",
         )  # fmt: skip
     return found
+
+
+def _check_order(one: Any, names: tuple[str, ...]) -> None:
+    """`InputError` for one context that names its numbers, a pandas Series, in another order."""
+    labels = [str(label) for label in getattr(one, "index", ())] if hasattr(one, "iloc") else []
+    if len(names) > 1 and sorted(labels) == sorted(names) and labels != list(names):
+        raise InputError(
+            "context", expected=f"the numbers {', '.join(names)}", got=", ".join(labels),
+            do="order them as in fit",
+        )  # fmt: skip
 
 
 def base_rows(z: Any, dim: int) -> np.ndarray:
@@ -155,6 +188,7 @@ def check_arguments(estimator: FlowDensity) -> None:
             "jitter", expected="a share of the end time, below 1", got=repr(estimator.jitter),
             do="pass 0.5",
         )  # fmt: skip
+    check_seed(estimator.seed)
     if estimator.precision not in ("float32", "float64"):
         raise InputError(
             "precision", expected="float32 or float64", got=repr(estimator.precision),
@@ -176,17 +210,28 @@ def _weight(name: str, value: Any) -> None:
     if isinstance(value, str) and value == AUTO and name not in ("jitter", "rate"):
         return
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) < float("inf"):
+    usable = number and 0 <= float(value) < float("inf") and (value > 0 or name != "rate")
+    if not usable:
+        least = "above" if name == "rate" else "of at least"
         raise InputError(
-            name, expected="a number of at least zero", got=repr(value), do="pass another value"
+            name, expected=f"a number {least} zero", got=repr(value), do="pass another value"
         )
 
 
-def count_of(n: Any) -> int:
-    """How many rows to draw."""
+def check_seed(seed: Any) -> None:
+    """`InputError` unless both NumPy and JAX take it."""
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not 0 <= int(seed) < 2**32:
+        raise InputError(
+            "seed", expected="a whole number from 0 to 2^32 - 1", got=repr(seed), do="pass 0"
+        )
+
+
+def count_of(n: Any, name: str = "n", what: str = "rows") -> int:
+    """How many rows to draw, or variables there are."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise InputError(
-            "n", expected="a whole number of at least 1", got=repr(n), do="pass how many rows"
+            name, expected="a whole number of at least 1", got=repr(n), do=f"pass how many {what}"
         )
     return int(n)
 
@@ -247,13 +292,26 @@ def check_target(log_density: Callable, places: np.ndarray) -> None:
             name, expected="one number for one row (dim,)", got=f"shape {shape}",
             do="sum over the variables",
         )  # fmt: skip
-    found = np.asarray(jax.jit(jax.vmap(log_density))(places))
+    try:
+        both = jax.jit(jax.vmap(jax.value_and_grad(log_density)))(places)
+    except TypeError as error:  # whole numbers
+        raise InputError(
+            name, expected="a real number with a derivative", got=str(error).splitlines()[0][:120],
+            do="return a float",
+        ) from error  # fmt: skip
+    found, slopes = (np.asarray(part) for part in both)
     bad = np.flatnonzero(~np.isfinite(found))
     if len(bad):
         at = ", ".join(f"{v:.3g}" for v in places[bad[0]])
         raise InputError(
             name, expected="finite numbers", do="mend it, or pass mean= and scale= where it lives",
             got=f"{found[bad[0]]} at ({at}), {len(bad)} of {len(places)} places",
+        )  # fmt: skip
+    if not slopes.any():
+        raise InputError(
+            name, expected="a derivative, which leads the flow",
+            got=f"a derivative of zero at all {len(places)} places tried",
+            do="leave out steps, rounding and stop_gradient; a constant has no finite integral",
         )  # fmt: skip
 
 

@@ -124,6 +124,16 @@ def status_of(
     return Status("trained", message, notes=notes)
 
 
+def uncompared(held: HeldOutDensity | None, compare: bool) -> tuple[str, ...]:
+    """That there is nothing to hold the score against, where something was asked for."""
+    if not compare or held is None or held.beside:
+        return ()
+    return (
+        "no simple density stands beside it: four fifths of the rows do not determine a covariance "
+        "(too few rows, or a column that hardly ever varies)",
+    )
+
+
 def status_of_match(trained: Status, matched: Matched, solves: Solves | None) -> Status:
     """Whether a density matched to an unnormalised one can be used."""
     notes = _told(solves)
@@ -138,7 +148,9 @@ def status_of_match(trained: Status, matched: Matched, solves: Solves | None) ->
         return broken
     if matched.effective < _POOR:
         return Status(
-            "not matched", str(matched), "the flow misses a part of the target, or is too narrow",
+            "not matched", str(matched),
+            "the flow misses a part of the target or is too narrow, or the target has no finite "
+            "integral",
             "pass mean= and scale= where the target lives, more steps or a wider flow",
             False, notes,
         )  # fmt: skip

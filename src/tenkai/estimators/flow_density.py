@@ -111,6 +111,7 @@ class FlowDensity(
         self.seed = seed
         self.precision = precision
 
+    @border.all_or_nothing
     def fit(
         self,
         X: Any,
@@ -135,6 +136,8 @@ class FlowDensity(
         names = border.column_names(X, x.shape[1])
         c, known = (None, ()) if context is None else border.contexts(context, len(x))
         notes = checks.check_singular(x, names)
+        if c is not None:
+            checks.check_fixed(x, c, names)
         architecture = self.flow or default_architecture(x.shape[1], len(x))
         border.check_trains(architecture, "fit")
         repeats = checks.repeats(x, names)
@@ -156,10 +159,12 @@ class FlowDensity(
         solves = self._examine(x, c)
         told = (*repeats.notes, *notes, *learned.notes)
         last = learned.fits[-1]
+        told += judgement.uncompared(self.held_out_, self.compare)
         status = judgement.status_of(last.status, self.held_out_, solves, told)
         self._finish(status, learned.history, sum(made.steps for made in learned.fits))
         return self
 
+    @border.all_or_nothing
     def match(
         self,
         log_density: Callable,
@@ -175,9 +180,10 @@ class FlowDensity(
 
         Minimises ``E_q[log q(x) - log p~(x)]`` over samples of the flow q (reverse KL, Rezende and
         Mohamed 2015), so a mode that q never visits is missed. `mean` and `scale`, numbers or
-        (dim,), say where the mass lies. See `matched_` for how near it came.
+        (dim,), say where the mass lies. See `matched_` for how near it came. There are no rows, so
+        `matching`, `noise`, `jitter` and `compare` do nothing.
 
-        Raises `InputError` for a target that is not one finite number per row.
+        Raises `InputError` for a target that is not one finite number per row, or has no slope.
 
         >>> import jax.numpy as jnp, tenkai as tk
         >>> ring = lambda x: -0.5 * ((jnp.sqrt(jnp.sum(x**2)) - 2) / 0.4) ** 2
@@ -186,7 +192,7 @@ class FlowDensity(
         (3, 2)
         """
         border.check_arguments(self)
-        dim = border.count_of(dim)
+        dim = border.count_of(dim, "dim", "variables")
         centre, width = (
             border.per_variable(n, v, dim) for n, v in (("mean", mean), ("scale", scale))
         )
@@ -202,6 +208,7 @@ class FlowDensity(
                 checkpoint=checkpoint,
             )  # fmt: skip
         self.n_features_in_ = dim
+        vars(self).pop("feature_names_in_", None)  # of an earlier `fit`
         self.names_, self.context_names_ = border.column_names(None, dim), ()
         self.held_out_ = self.repeats_ = None
         whitening = Whitening(centre, np.diag(1 / width), np.diag(width))
@@ -253,7 +260,9 @@ class FlowDensity(
         border.require_fitted(self)
         count = border.count_of(n)
         known = border.given(self, context, count)
-        return self.density_.sample(count, known, self.seed if seed is None else seed)
+        seed = self.seed if seed is None else seed
+        border.check_seed(seed)
+        return self.density_.sample(count, known, seed)
 
     def transform(self, X: Any, context: Any = None) -> Float[np.ndarray, "n dim"]:
         """Rows to the base, where they are standard normal; of an ensemble, by the best member."""

@@ -63,6 +63,11 @@ def read(
     path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any], flow: Any
 ) -> FlowDensity:
     """What `save` wrote; `flow` is the architecture where it is the user's own code."""
+    if flow is not None and not isinstance(flow, Architecture):
+        raise InputError(
+            "flow", expected="an architecture such as tk.flows.FFJORD()",
+            got=type(flow).__name__, do="pass an instance of the class it was fitted with",
+        )  # fmt: skip
     built: Architecture = flow or restored(meta["architecture"])
     estimator = FlowDensity(**(meta["arguments"] | {"flow": built if meta["own_flow"] else None}))
     names, context_names = tuple(meta["names"]), tuple(meta["context_names"])

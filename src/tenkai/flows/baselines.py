@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .checks import folds
-from .whitening import Whitening
+from ..errors import InputError
+from .checks import check_singular, folds
+from .whitening import Whitening, spread
 
 _COMPONENTS = (1, 2, 4, 8, 16, 32)
 _BANDWIDTHS = np.geomspace(0.05, 1.5, 12)
@@ -67,11 +68,21 @@ class _Sphered:
 
 def _independent(train: Rows, asked: Rows) -> tuple[Rows, Rows]:
     """Contexts without what is constant or linear in the others, as one column per category is."""
-    mean, scale = train.mean(0), train.std(0)
-    scale = np.where(scale > 0, scale, 1.0)
+    mean, scale = train.mean(0), spread(train)
     _, size, axes = np.linalg.svd((train - mean) / scale, full_matrices=False)
     axes = axes[size > 1e-5 * len(train) ** 0.5]
     return ((train - mean) / scale) @ axes.T, ((asked - mean) / scale) @ axes.T
+
+
+def can_fit(train: Rows, context: Rows | None = None) -> bool:
+    """Whether a Gaussian of full covariance of rows (and contexts) exists."""
+    if context is not None:
+        train = np.hstack([_independent(context, context)[0], train])
+    try:
+        check_singular(train, [""] * train.shape[1])
+    except InputError:
+        return False
+    return True
 
 
 class Choice(NamedTuple):

@@ -149,14 +149,45 @@ def check_singular(x: Float[np.ndarray, "rows dim"], names: Sequence[str]) -> tu
         )  # fmt: skip
     scale = x.std(0)
     for j in np.flatnonzero(scale <= 1e-12 * np.abs(x).max(0)).tolist():
+        same = bool((x[:, j] == x[0, j]).all())
         raise InputError(
-            f"column {names[j]!r}", expected="values that vary", got=f"{x[0, j]:g} in every row",
-            do="leave it out: a density on a constant is singular",
+            f"column {names[j]!r}", expected="values that vary",
+            got=f"{x[0, j]:g} in every row" + " up to rounding" * (not same),
+            do="leave it out: a density on a constant is singular"
+            if same
+            else f"leave it out, or subtract {x[0, j]!r} if its last digits are meant",
         )  # fmt: skip
     standard = (x - x.mean(0)) / scale
     correlation = standard.T @ standard / n
     _check_copies(x, correlation, names)
     return _check_dependent(x, standard, names)
+
+
+def check_fixed(
+    x: Float[np.ndarray, "rows dim"], context: Float[np.ndarray, "rows k"], names: Sequence[str]
+) -> None:
+    """`InputError` where columns are linear in the context, given which they are a point."""
+    n, dim = x.shape
+    if n < dim + context.shape[1] + 2:
+        return
+    standard = (x - x.mean(0)) / x.std(0)
+    scale = context.std(0)
+    varies = scale > 1e-12 * np.abs(context).max(0)
+    known = (context - context.mean(0))[:, varies] / scale[varies]
+    left = standard - known @ np.linalg.lstsq(known, standard, rcond=1e-9)[0]
+    _, size, directions = np.linalg.svd(left, full_matrices=False)
+    entries = np.abs(directions[-1])
+    if size[-1] / n**0.5 / entries.max() < _SINGULAR:
+        involved = np.flatnonzero(entries > 1e-3 * entries.max()).tolist()
+        told = ", ".join(repr(names[j]) for j in involved)
+        raise InputError(
+            f"column{'s' * (len(involved) > 1)} {told}",
+            expected="values that the context does not fix",
+            got=f"{names[int(entries.argmax())]!r} = a linear function of the context"
+            + " and the others" * (len(involved) > 1),
+            do="leave the column out, or what fixes it out of the context: given that, its density "
+            "is singular",
+        )  # fmt: skip
 
 
 def _check_copies(x: np.ndarray, correlation: np.ndarray, names: Sequence[str]) -> None:

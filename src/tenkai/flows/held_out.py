@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from .baselines import baselines, choose
+from .baselines import Baseline, baselines, can_fit, choose
 from .checks import folds
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class HeldOutDensity:
     """Mean log density of rows under members that did not train on them: nats, raw units.
 
     `error` is the standard error of `mean` over `rows`. Each of `beside` was fitted to four fifths
-    of the rows and asked for the same left-out ones.
+    of the rows and asked for the same left-out ones; there is none where these do not determine a
+    covariance, because they are too few or a column does not vary among them.
     """
 
     mean: float
@@ -77,21 +78,30 @@ def compare(
     asked = np.sort(random.permutation(seen)[:_MOST_ASKED]) if simple else seen
     mine = logs[asked]
     beside: tuple[Beside, ...] = ()
-    if simple:
-        fold, parts, choice = folds(x, _FOLDS, seed), [], None
-        for k in np.unique(fold[asked]):
-            test = asked[fold[asked] == k]
-            train = random.permutation(np.flatnonzero(fold != k))[:_MOST_TRAINED]
-            given = None if context is None else context[train]
-            choice = choice or choose(x[train], given, seed)
-            pair = None if context is None else (context[train], context[test])
-            parts.append((test, baselines(x[train], x[test], pair, seed, choice)))
+    if parts := _simple(x, context, asked, random, seed) if simple else []:
         order = np.argsort(np.concatenate([test for test, _ in parts]))
         for kind in zip(*(fitted for _, fitted in parts), strict=True):
             theirs = np.concatenate([b.log_density for b in kind])[order]
             gain, error = _mean(mine - theirs)
             beside += (Beside(kind[0].name, kind[0].chosen, float(theirs.mean()), gain, error),)
     return HeldOutDensity(*_mean(mine), len(asked), beside)
+
+
+def _simple(
+    x: np.ndarray, context: Any, asked: np.ndarray, random: np.random.Generator, seed: int
+) -> list[tuple[np.ndarray, tuple[Baseline, ...]]]:
+    """Rows of every fold and the simple densities there; nothing if one of them cannot be."""
+    fold, parts, choice = folds(x, _FOLDS, seed), [], None
+    for k in np.unique(fold[asked]):
+        test = asked[fold[asked] == k]
+        train = random.permutation(np.flatnonzero(fold != k))[:_MOST_TRAINED]
+        given = None if context is None else context[train]
+        if not can_fit(x[train], given):
+            return []
+        choice = choice or choose(x[train], given, seed)
+        pair = None if context is None else (context[train], context[test])
+        parts.append((test, baselines(x[train], x[test], pair, seed, choice)))
+    return parts
 
 
 def _mean(values: np.ndarray) -> tuple[float, float]:

@@ -77,7 +77,7 @@ def match(
     made = fit(
         flows, density_matching(target, recipe.batch or _BATCH, costs=costs), weights,
         rule=_rule(recipe.rate, steps), steps=steps, members=members, stage="density matching",
-        **options,
+        key=jax.random.key(seed), **options,
     )  # fmt: skip
     assert made.members is not None
     share = np.where(np.isfinite(made.members), 1.0, 0.0)

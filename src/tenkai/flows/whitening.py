@@ -34,8 +34,7 @@ class Whitening(NamedTuple):
     def standardising(cls, x: Float[np.ndarray, "rows dim"]) -> Whitening:
         """Columns to mean 0 and variance 1 only (a constant one keeps its scale)."""
         x = np.asarray(x, np.float64)
-        scale = x.std(0)
-        scale = np.where(scale > 0, scale, 1.0)
+        scale = spread(x)
         return cls(x.mean(0), np.diag(1 / scale), np.diag(scale))
 
     @property
@@ -50,6 +49,12 @@ class Whitening(NamedTuple):
     def inverse(self, z: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
         """Whitened rows to raw ones."""
         return np.asarray(z, np.float64) @ self.unmix.T + self.mean
+
+
+def spread(x: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, " dim"]:
+    """Standard deviation of every column, 1 where it is constant up to rounding."""
+    scale = x.std(0)
+    return np.where(scale > 1e-12 * np.abs(x).max(0), scale, 1.0)
 
 
 class Shaping(NamedTuple):
@@ -114,7 +119,7 @@ def _bend(
     scale = np.where(straight, 1.0, scale)
     u = (x - centre) / scale
     inner = tail * np.arcsinh(u) - skew
-    slope = _log_cosh(inner) + np.log(tail) - np.log(scale) - 0.5 * np.log1p(u * u)
+    slope = _log_cosh(inner) + np.log(tail) - np.log(scale) - np.log(np.hypot(1.0, u))
     return np.where(straight, x, np.sinh(inner)), np.where(straight, 0.0, slope)
 
 
