@@ -202,7 +202,7 @@ def draw(test: np.ndarray, found: dict[str, Judged], shape: Any, file: Path) -> 
 
     panels = {"Test images": test[:DRAWN].reshape(-1, *shape)}
     for name, one in found.items():
-        title = f"{name}, {one.bits.mean:.2f} bits/dim".replace(REALNVP, f"{REALNVP}-like")
+        title = f"{name}, {one.grid.mean:.2f} bits/dim".replace(REALNVP, f"{REALNVP}-like")
         panels[title] = draw_images(one.made.model, DRAWN)
     columns = min(3, len(panels))
     lines = math.ceil(len(panels) / columns)
