@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 
 from tenkai.flows import FFJORD, Grid, RealNVP
-from tenkai.flows.evaluation import evaluate, log_density_of, members_log_density, normal
+from tenkai.flows.evaluation import (
+    combined,
+    evaluate,
+    log_density_of,
+    members_log_density,
+    normal,
+)
 from tenkai.flows.learning import learn
-from tenkai.flows.mixture import Mixture, stacked
+from tenkai.flows.mixture import Mixture, stacked, tail_log_density, tail_sample
 from tenkai.flows.pairing import paired
 from tenkai.flows.recipe import Recipe, default_architecture
 from tenkai.flows.whitening import Shaping, Whitening
@@ -107,10 +113,10 @@ def test_the_weight_of_the_start_is_the_share_of_rows_it_explains(share: float) 
     assert abs(found - mine.mean()) < 0.01
 
 
-def test_the_best_member_is_never_the_start() -> None:
-    flows = np.zeros((3, 2))
-    assert Mixture(flows, np.array([0.2, 0.1, 0.7]), start=True).best == 0  # type: ignore
-    assert Mixture(flows, np.array([0.2, 0.1, 0.7])).best == 2  # type: ignore
+def test_the_best_member_has_the_largest_weight_and_shares_sum_to_one() -> None:
+    mixture = Mixture(np.zeros((3, 2)), np.array([0.2, 0.1, 0.7]), np.asarray(0.9))  # type: ignore
+    assert mixture.best == 2
+    np.testing.assert_allclose(mixture.shares, [0.02, 0.01, 0.07, 0.9])
 
 
 def test_recipes_are_decided_and_what_is_told_stays() -> None:
@@ -141,14 +147,32 @@ def test_held_out_is_the_density_of_the_member_that_left_the_row_out() -> None:
     z = columns("normal", 300) / 5
     made = learn(z, None, TINY, QUICK)
     logs, _ = members_log_density(made.model, z)
-    trained = logs[:2]
+    w = float(made.model.tail)
+    trained = np.logaddexp(np.log1p(-w) + logs[:2], np.log(w) + logs[2])
     seen = np.flatnonzero(~np.isnan(made.held_out))
-    if made.model.start:
-        w = made.model.weights[-1]
-        assert np.allclose(logs[2], normal(z))
-        trained = np.logaddexp(np.log1p(-w) + trained, np.log(w) + logs[2])
     gap = np.abs(trained[:, seen] - made.held_out[seen]).min(axis=0)
     assert gap.max() < 1e-6
+
+
+def test_the_tail_is_a_density_of_covariance_one_that_samples_follow() -> None:
+    grid = np.linspace(-60, 60, 1201)
+    z = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
+    p = np.exp(tail_log_density(z)) * (grid[1] - grid[0]) ** 2
+    assert p.sum() == pytest.approx(1, abs=1e-6)
+    assert (p @ z**2) == pytest.approx(np.ones(2), abs=1e-4)
+    drawn = tail_sample(np.random.default_rng(0), (100_000, 2))
+    assert np.cov(drawn.T) == pytest.approx(np.eye(2), abs=0.02)
+    far = (drawn**2).sum(1) > 16
+    assert far.mean() == pytest.approx(p[(z**2).sum(1) > 16].sum(), abs=4e-4)
+
+
+def test_one_row_unlike_all_others_costs_little() -> None:
+    random = np.random.default_rng(0)
+    made = learn(random.normal(size=(300, 3)), None, TINY, QUICK)
+    logs, _ = members_log_density(made.model, np.full((1, 3), 40.0))
+    assert logs[:2].max() < -500
+    assert combined(logs, made.model.shares)[0] > -60
+    assert made.model.shares.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("stage", ["matching", "steps"])

@@ -53,7 +53,8 @@ _HOME = {
     "Comparison": "records",
     "Solution": "records",
 }
-_ROOMS = ("problems", "algorithms", "flows")  # whole rooms to look around in, as ``tk.algorithms.ista``
+# Whole rooms to look around in, as ``tk.algorithms.ista``.
+_ROOMS = ("problems", "algorithms", "flows")
 __all__ = ["__version__", *_HOME, *_ROOMS]
 
 

@@ -35,6 +35,7 @@ def save(estimator: FlowDensity, path: Path | str) -> None:
     density = estimator.density_
     arrays = {
         "flows": density.mixture.flows, "weights": density.mixture.weights,
+        "tail": density.mixture.tail,
         "scale": density.scale._asdict() | {"whitening": density.scale.whitening._asdict()},
         "context_scale": None if density.context is None else density.context._asdict(),
         "data": estimator.data_, "context": estimator.context_,
@@ -49,8 +50,8 @@ def save(estimator: FlowDensity, path: Path | str) -> None:
         feature_names=hasattr(estimator, "feature_names_in_"),
         architecture=words, user_fields={"flow": None if words else _named(built)},
         own_flow=estimator.flow is not None,
-        members=len(density.mixture), start=density.mixture.start,
-        tolerance=list(density.tolerance), repeats=_dictionary(estimator.repeats_),
+        members=len(density.mixture), tolerance=list(density.tolerance),
+        repeats=_dictionary(estimator.repeats_),
         held_out=_dictionary(estimator.held_out_), matched=_dictionary(estimator.matched_),
         nfe=estimator.nfe_, stiffness=estimator.stiffness_,
         discretisation=_dictionary(estimator.discretisation_),
@@ -82,7 +83,7 @@ def read(
     shaping = Shaping(scale["curves"], Whitening(*_whitening(part("scale.whitening"))))
     given = part("context_scale")
     density = Density(
-        Mixture(trained, arrays["weights"], meta["start"]), shaping,
+        Mixture(trained, arrays["weights"], arrays["tail"]), shaping,
         Whitening(*_whitening(given)) if given else None, Tolerance(*meta["tolerance"]),
     )  # fmt: skip
     estimator.architecture_ = built

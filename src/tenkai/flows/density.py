@@ -14,7 +14,7 @@ from . import evaluation
 from .continuous import ContinuousFlow
 from .evaluation import STRICT, Evaluation, Tolerance
 from .flow import Flow
-from .mixture import Mixture
+from .mixture import Mixture, tail_sample
 from .whitening import Shaping, Whitening
 
 Rows = Float[np.ndarray, "rows dim"]
@@ -54,7 +54,7 @@ class Density:
         """Log density, and what the solve of every member took."""
         z, c = self.scale.forward(x), self.scaled(context)
         logs, moved = evaluation.members_log_density(self.mixture, z, c, tolerance=self.tolerance)
-        total = evaluation.combined(logs, np.asarray(self.mixture.weights, float))
+        total = evaluation.combined(logs, self.mixture.shares)
         return total + self.scale.log_det(x), moved
 
     def scaled(self, context: Any) -> Any:
@@ -64,16 +64,18 @@ class Density:
     def sample(self, count: int, context: Any = None, seed: int = 0) -> Rows:
         """Rows drawn from the mixture; `context` has one row for each."""
         random = np.random.default_rng(seed)
-        weights = np.asarray(self.mixture.weights, float)
-        member = random.choice(len(weights), count, p=weights / weights.sum())
+        shares = self.mixture.shares
+        member = random.choice(len(shares), count, p=shares)
         z = random.standard_normal((count, self.dim))
         c, out = self.scaled(context), np.empty_like(z)
-        for k in range(len(weights)):
+        for k in range(len(self.mixture)):
             mine = np.flatnonzero(member == k)
             if len(mine):
                 out[mine] = self._moved(
                     self.mixture.member(k), "to_data", z[mine], None if c is None else c[mine]
                 ).y
+        far = np.flatnonzero(member == len(self.mixture))
+        out[far] = tail_sample(random, (len(far), self.dim))
         return self.scale.inverse(out)
 
     def to_base(self, x: Rows, context: Any = None) -> Rows:

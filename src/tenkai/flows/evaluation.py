@@ -21,7 +21,7 @@ from ..devices import arithmetic
 from .continuous import Adaptive, ContinuousFlow, Grid
 from .divergence import Exact, Hutchinson
 from .flow import Flow, rows
-from .mixture import Mixture
+from .mixture import Mixture, tail_log_density
 
 Way = Literal["to_base", "to_data"]
 
@@ -140,13 +140,14 @@ def members_log_density(
     *,
     tolerance: Tolerance = STRICT,
     seed: int = 0,
-) -> tuple[Float[np.ndarray, "members rows"], list[Evaluation]]:
-    """Log density of every member, and what each solve took."""
+) -> tuple[Float[np.ndarray, "members+1 rows"], list[Evaluation]]:
+    """Log density of every member and of the tail, and what each member's solve took."""
     moved = [
         evaluate(mixture.member(k), "to_base", x, context, tolerance=tolerance, seed=seed)
         for k in range(len(mixture))
     ]
-    return np.stack([log_density_of(m) for m in moved]), moved
+    logs = [log_density_of(m) for m in moved]
+    return np.stack([*logs, tail_log_density(np.asarray(x, float))]), moved
 
 
 def combined(

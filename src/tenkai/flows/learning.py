@@ -18,9 +18,9 @@ from ..fit import fit
 from ..records import Fit
 from .checks import folds
 from .continuous import ContinuousFlow
-from .evaluation import evaluate, log_density_of, normal
+from .evaluation import evaluate, log_density_of
 from .flow import Architecture
-from .mixture import Mixture, stacked
+from .mixture import Mixture, stacked, tail_log_density
 from .objectives import Rows, Weights, flow_matching, held_out, likelihood
 from .recipe import Recipe
 
@@ -28,7 +28,6 @@ _INTERVALS = 15  # of a stage, at whose ends the held-out rows are looked at
 _WATCHED = 1000  # held-out rows that decide which interval's model is kept
 _JUDGED = 5000  # held-out rows of a member that are solved exactly in the end
 _MATCHING_FASTER = 8.0  # no solve amplifies its steps, so its rate may be higher
-_WORTH = 0.005  # weight from which on the start stays in the mixture
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ def _padded(x: np.ndarray, size: int) -> np.ndarray:
 def _mixed(
     flows: Any, fits: tuple[Fit, ...], x: np.ndarray, context: np.ndarray | None, split: _Split
 ) -> tuple[Mixture, Float[np.ndarray, " rows"]]:
-    """The members that live, with the start where held-out rows ask for it; their log density."""
+    """The members that live and the tail that held-out rows ask for; their log density."""
     members = len(split.seen.count)
     alive = np.ones(members, bool)
     if fits and fits[-1].members is not None:
@@ -199,25 +198,10 @@ def _mixed(
             known = None if context is None else context[mine]
             unseen[mine] = log_density_of(evaluate(flow, "to_base", x[mine], known))
     judged = ~np.isnan(unseen)
-    if not isinstance(flows, ContinuousFlow) or members == 1:
-        return Mixture(flows, shares if alive.any() else np.full(members, 1 / members)), unseen
-    start = normal(x[judged])
-    weight = stacked(unseen[judged], start) if alive.any() else 1.0
-    if weight < _WORTH:
-        return Mixture(flows, shares), unseen
-    unseen[judged] = np.logaddexp(np.log1p(-weight) + unseen[judged], np.log(weight) + start)
-    # A field of zeros moves nothing: the start, whatever the architecture.
-    field = jax.tree.map(_with_zeros, flows.field)
-    root = _repeated(flows.root_end)
-    flows = eqx.tree_at(lambda f: (f.field, f.root_end), flows, (field, root))
-    return Mixture(flows, np.append((1 - weight) * shares, weight), start=True), unseen
-
-
-def _with_zeros(leaf: Any) -> Any:
-    if not eqx.is_array(leaf):
-        return leaf
-    return np.concatenate([leaf, np.zeros((1, *leaf.shape[1:]), leaf.dtype)])
-
-
-def _repeated(leaf: Any) -> Any:
-    return np.concatenate([leaf, leaf[-1:]])
+    if not alive.any():
+        shares = np.full(members, 1 / members)
+    tail = tail_log_density(x)
+    # Without rows to judge by, the prior's weight.
+    weight = stacked(unseen[judged], tail[judged]) if judged.any() else stacked(tail, tail - 700)
+    unseen[judged] = np.logaddexp(np.log1p(-weight) + unseen[judged], np.log(weight) + tail[judged])
+    return Mixture(flows, shares, np.asarray(weight)), unseen

@@ -80,8 +80,9 @@ def match(
         key=jax.random.key(seed), **options,
     )  # fmt: skip
     assert made.members is not None
-    share = np.where(np.isfinite(made.members), 1.0, 0.0)
-    return Mixture(made.model, share / max(share.sum(), 1.0)), made
+    alive = np.isfinite(made.members)
+    share = np.where(alive if alive.any() else True, 1.0, 0.0)
+    return Mixture(made.model, share / share.sum(), np.zeros(())), made
 
 
 @functools.cache
