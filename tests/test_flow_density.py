@@ -592,3 +592,8 @@ def test_curves_know_rows_of_any_size() -> None:
     shaping = Shaping.fit(np.random.default_rng(0).lognormal(size=(300, 1)))
     far = shaping.log_det(10.0 ** np.arange(0, 300, 20.0)[:, None])
     assert np.isfinite(far).all() and (np.diff(far) < 0).all()
+
+
+def test_flows_of_images_are_not_for_tables() -> None:
+    with pytest.raises(tk.InputError, match="images"):
+        tk.FlowDensity(tk.flows.MultiscaleFFJORD((2, 2, 1))).fit(np.eye(4).repeat(9, 0))

@@ -168,10 +168,10 @@ def test_the_tail_is_a_density_of_covariance_one_that_samples_follow() -> None:
 
 def test_one_row_unlike_all_others_costs_little() -> None:
     random = np.random.default_rng(0)
-    made = learn(random.normal(size=(300, 3)), None, TINY, QUICK)
-    logs, _ = members_log_density(made.model, np.full((1, 3), 40.0))
-    assert logs[:2].max() < -500
-    assert combined(logs, made.model.shares)[0] > -60
+    made = learn(random.normal(size=(300, 2)), None, TINY, QUICK)
+    logs, _ = members_log_density(made.model, np.full((1, 2), 8.0))
+    assert logs[:2].max() < -40
+    assert combined(logs, made.model.shares)[0] > -30
     assert made.model.shares.sum() == pytest.approx(1)
 
 

@@ -316,7 +316,13 @@ def check_target(log_density: Callable, places: np.ndarray) -> None:
 
 
 def check_trains(architecture: Architecture, way: str) -> None:
-    """`InputError` for a flow that goes the needed way by a numerical inverse only."""
+    """`InputError` for a flow of images, or one that goes this way by a numerical inverse only."""
+    if architecture.dequantise:
+        raise InputError(
+            f"{way} of {type(architecture).__name__}", expected="a flow of tables",
+            got="one of images, whose grey levels are not to be shaped and whitened",
+            do="train it by tk.flows.images.train, judge it by tk.flows.images.evaluate",
+        )  # fmt: skip
     can = architecture.abilities
     price = can.to_base if way == "fit" else can.to_data
     if price == "numerical inverse":

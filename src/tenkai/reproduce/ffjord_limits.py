@@ -3,7 +3,7 @@
 Wadayama's lecture on FFJORD (in Japanese), slides 37 and 38; Grathwohl et al. 2019, section 5.2;
 Finlay et al. 2020 (RNODE). No numbers are published on these sets. First, training by likelihood
 without regulariser, with weight decay, spectral normalisation, or RNODE: likelihood and
-evaluations of the field per point at rtol = atol = 1e-5, over training. Second, on three toys, the
+evaluations of the field per point at rtol = atol = 1e-5, over training. Second, on toys, the
 default training (flow matching between paired points, then likelihood with penalties) against
 likelihood alone on the same network, as many steps, at equal likelihood. Third, a flow that
 relaxes to a curve ever faster, drawn by an explicit and by an implicit solver.
@@ -38,7 +38,7 @@ from . import Row, Task
 from .ffjord_toy import SEEN, judged, train
 
 CLOUD = "moons"
-TOYS = ("moons", "pinwheel", "2spirals")
+TOYS = ("moons", "swissroll", "2spirals", "pinwheel")
 STEPS, BATCH, RATE, REPORTS = 1500, 256, 2e-3, 6
 DECAY, SPECTRAL, PENALTY = 1e-4, 1.5, 0.02
 RATES = (10.0, 100.0, 1000.0, 10000.0)
