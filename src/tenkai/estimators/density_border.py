@@ -210,7 +210,8 @@ def _weight(name: str, value: Any) -> None:
     if isinstance(value, str) and value == AUTO and name not in ("jitter", "rate"):
         return
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    usable = number and 0 <= float(value) < float("inf") and (value > 0 or name != "rate")
+    size = float(value) if number else -1.0
+    usable = 0 <= size < float("inf") and (size > 0 or name != "rate")
     if not usable:
         least = "above" if name == "rate" else "of at least"
         raise InputError(
