@@ -123,6 +123,8 @@ def test_conditional_densities(tk: Say, tmp_path: Path) -> None:
         (["fit", "DATA", "--model", "density", "--noise", "full"], "--noise: expected a number"),
         (["fit", "DATA", "--model", "density", "--order", "2"], "--order: expected none"),
         (["fit", "DATA", "--model", "density", "--horizon", "2"], "--horizon: expected none"),
+        (["fit", "DATA", "--model", "density", "--coverage", ".8"], "--coverage: expected none"),
+        (["simulate", "RUN", "--points", "5"], "--points: expected none"),
         (["fit", "DATA", "--model", "density", "--flow", "x"], "--flow: expected ffjord, planar"),
         (["fit", "DATA", "--model", "density", "--columns", "x"], "column 'x': expected one of"),
         (["fit", "DATA", "--model", "density", "--columns", "site"], "column 'site': expected num"),

@@ -118,7 +118,9 @@ def fit(
         Path | None, typer.Option("--from", metavar="RUN", help="Go on from a run's model.")
     ] = None,
     horizon: Horizon = None,
-    coverage: Coverage = 0.9,
+    coverage: Annotated[
+        float | None, typer.Option(help="Coverage of the intervals. [default: 0.9]")
+    ] = None,
     devices: Devices = None,
     no_cache: NoCache = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old run.")] = False,
@@ -194,7 +196,7 @@ def simulate(
     start: Annotated[
         str | None, typer.Option(help="Time to start at. [default: where the data starts]")
     ] = None,
-    points: Annotated[int, typer.Option(help="Number of times.")] = 100,
+    points: Annotated[int | None, typer.Option(help="Number of times. [default: 100]")] = None,
     inputs: Annotated[
         Path | None, typer.Option(help="Table of known inputs, or of a density's contexts.")
     ] = None,

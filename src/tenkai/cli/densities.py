@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from ..errors import InputError
@@ -17,6 +16,8 @@ from .models import FLOWS, model_of
 from .options import NoCache, RunPath
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..data.tables import Table
 
 _DRAWN = 1000  # rows of samples.csv
@@ -40,6 +41,8 @@ def architecture(name: str | None) -> Any:
 
 def learn(request: Any, run: Run, data: Table, config: dict[str, Any], quiet: bool) -> int:
     """Fit, write model, samples and report, say how good it is."""
+    import numpy as np
+
     from ..devices import configure
 
     configure(devices=config["arguments"]["devices"], cache=request.cache)
@@ -86,6 +89,7 @@ def _page(density: Any, run: Run) -> list[str]:
 
 def write_draws(density: Any, rows: np.ndarray, context: Any, out: Any) -> None:
     """Rows as a CSV table, their contexts in front."""
+    import numpy as np
     import pandas as pd
 
     table = pd.DataFrame(rows, columns=list(density.names_))
@@ -155,5 +159,5 @@ def score(
     print(f"Mean log density of {len(logs):,} rows: {logs.mean():.6g} nats", file=sys.stderr)
     import pandas as pd
 
-    made = pd.DataFrame({"row": np.arange(len(logs)), "log_density": logs})
+    made = pd.DataFrame({"row": range(len(logs)), "log_density": logs})
     save_table(lambda target: made.to_csv(target, index=False), out)

@@ -204,6 +204,6 @@ def _run(request: Any, data: Any, origins: int | list[int], quiet: bool) -> Back
 
     model = getattr(estimators, request.known.estimator)(**request.estimator_options)
     return run(
-        model, data, origins=origins, horizon=request.horizon, coverage=request.coverage,
+        model, data, origins=origins, horizon=request.horizon, coverage=request.covered,
         progress=not quiet,
     )  # fmt: skip

@@ -14,6 +14,9 @@ from .folder import Run
 from .models import model_of, refuse_strangers
 
 
+_POINTS = 100
+
+
 @dataclass(frozen=True)
 class Course:
     """What a simulation is asked for; `options` belong to some models only."""
@@ -21,13 +24,13 @@ class Course:
     y0: str | None
     until: str | None
     start: str | None
-    points: int
+    points: int | None
     inputs: Path | None
     options: dict[str, Any]
 
     def check(self, arguments: dict[str, Any]) -> None:
         """`InputError` for what is wrong whatever the model's numbers."""
-        if self.points < 2:
+        if self.points is not None and self.points < 2:
             raise InputError(
                 "--points", expected="at least 2", got=str(self.points), do="pass more"
             )
@@ -48,7 +51,7 @@ class Course:
             raise InputError("--paths", expected="at least 1", got=str(count), do="pass more")
 
     def _check_rows(self, model: str) -> None:
-        given = {"y0": self.y0, "until": self.until, "start": self.start}
+        given = {n: getattr(self, n) for n in ("y0", "until", "start", "points")}
         refuse_strangers(model, given, ())
 
 
@@ -78,7 +81,7 @@ def simulate(run: Path, course: Course, out: Path | None, *, cache: bool) -> Non
             "--until", expected=f"a time after {data.clock.decode(begin)}", got=course.until,
             do="pass a later end, or another --start",
         )  # fmt: skip
-    asked = at = np.linspace(begin, end, course.points)
+    asked = at = np.linspace(begin, end, course.points or _POINTS)
     u = None
     if course.inputs is None:
         need_inputs(data)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _POSITIVE = {"auto": "auto", "yes": True, "no": False}
 _NOISE = ("diagonal", "full")
+_COVERAGE = 0.9
 _FREE = ("steps", "seed")  # what may differ from the run that a fit goes on from
 _MOST_DEVICES = 8  # members and batches of common size do not fill more
 
@@ -38,7 +39,7 @@ class Request:
     roles: dict[str, Any]
     options: dict[str, Any]
     horizon: str | None
-    coverage: float
+    coverage: float | None
     devices: int | None
     cache: bool
     start: Path | None = None
@@ -48,7 +49,8 @@ class Request:
         refuse_strangers(self.model, self.options, self.known.options)
         refuse_strangers(self.model, self.roles, self.known.roles)
         if self.known.rows:
-            refuse_strangers(self.model, {"horizon": self.horizon}, ())
+            given = {"horizon": self.horizon, "coverage": self.coverage}
+            refuse_strangers(self.model, given, ())
             weighed("noise", self.options["noise"])
             flow = self.options["flow"]
             if flow is not None and flow.lower() not in FLOWS:
@@ -65,7 +67,12 @@ class Request:
         if self.options.get("noise") not in (None, *_NOISE):
             known, got = " or ".join(_NOISE), str(self.options["noise"])
             raise InputError("--noise", expected=known, got=got, do="pick one of these")
-        check_coverage(self.coverage)
+        check_coverage(self.covered)
+
+    @property
+    def covered(self) -> float:
+        """The coverage of the intervals."""
+        return _COVERAGE if self.coverage is None else self.coverage
 
     @property
     def known(self) -> Model:
@@ -121,7 +128,7 @@ class Request:
         """What `config.json` records before the fit."""
         mine = {name: self.options.get(name) for name in self.known.options}
         arguments = {"model": self.model, **self.roles, **mine}
-        arguments |= {"horizon": self.horizon, "coverage": self.coverage, "devices": devices}
+        arguments |= {"horizon": self.horizon, "coverage": self.covered, "devices": devices}
         begun = self.start and {
             "path": str(self.start.resolve()), "sha256": sha256(Run(self.start).model),
         }  # fmt: skip
@@ -213,7 +220,7 @@ def _learn(
         options["warm_start"] = True
     estimator.fit(data, **options)
     estimator.save(run.model)
-    coverage = request.coverage
+    coverage = request.covered
     forecasts = usual_forecasts(estimator, request.horizon, coverage)
     write_table(forecasts, run.forecast)
     report.html(estimator, run.report, forecasts=forecasts, coverage=coverage)
