@@ -13,7 +13,6 @@ from .asking import held, load, need_inputs, parse_state, read_inputs, write_out
 from .folder import Run
 from .models import model_of, refuse_strangers
 
-
 _POINTS = 100
 
 
