@@ -598,3 +598,14 @@ def test_flows_of_images_are_not_for_tables() -> None:
     grey = np.random.default_rng(0).integers(0, 255, (50, 4))
     with pytest.raises(tk.InputError, match="images"):
         tk.FlowDensity(tk.flows.MultiscaleFFJORD((2, 2, 1))).fit(grey)
+
+
+def test_the_dear_direction_is_told() -> None:
+    def ring(x: Any) -> Any:
+        return -0.5 * ((jnp.sqrt(jnp.sum(x**2) + 1e-6) - 2) / 0.6) ** 2
+
+    density = tk.FlowDensity(Planar(layers=4), members=1, steps=50).match(ring, dim=2)
+    assert any("numerical inverse" in note for note in density.fit_.status.notes)
+    x = density.sample(50)
+    assert np.isfinite(density.score_samples(x)).all()
+    np.testing.assert_allclose(density.inverse_transform(density.transform(x)), x, atol=1e-6)

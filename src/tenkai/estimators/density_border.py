@@ -316,6 +316,12 @@ def check_target(log_density: Callable, places: np.ndarray) -> None:
         )  # fmt: skip
 
 
+def price_of(architecture: Architecture) -> tuple[str, ...]:
+    """A note on the direction that is dear, none where both are cheap."""
+    words = architecture.abilities.words()
+    return (words,) if words else ()
+
+
 def check_trains(architecture: Architecture, way: str) -> None:
     """`InputError` for a flow of images, or one that goes this way by a numerical inverse only."""
     if architecture.dequantise:

@@ -134,9 +134,11 @@ def uncompared(held: HeldOutDensity | None, compare: bool) -> tuple[str, ...]:
     )
 
 
-def status_of_match(trained: Status, matched: Matched, solves: Solves | None) -> Status:
+def status_of_match(
+    trained: Status, matched: Matched, solves: Solves | None, told: tuple[str, ...] = ()
+) -> Status:
     """Whether a density matched to an unnormalised one can be used."""
-    notes = _told(solves)
+    notes = (*told, *_told(solves))
     if not trained.ok or not np.isfinite(matched.elbo):
         return Status(
             trained.kind if not trained.ok else "diverged", trained.message,

@@ -157,7 +157,7 @@ class FlowDensity(
         self.held_out_ = held_out.compare(x, c, logs, simple=self.compare, seed=self.seed)
         self.seconds_ = dict(learned.seconds)
         solves = self._examine(x, c)
-        told = (*repeats.notes, *notes, *learned.notes)
+        told = (*repeats.notes, *notes, *learned.notes, *border.price_of(architecture))
         last = learned.fits[-1]
         told += judgement.uncompared(self.held_out_, self.compare)
         status = judgement.status_of(last.status, self.held_out_, solves, told)
@@ -217,7 +217,9 @@ class FlowDensity(
         self.matched_, x = target.judge(density, log_density, self.seed)
         self._keep(density, x, None)
         self.seconds_ = {"density matching": made.seconds}
-        status = judgement.status_of_match(made.status, self.matched_, self._examine(x, None))
+        status = judgement.status_of_match(
+            made.status, self.matched_, self._examine(x, None), border.price_of(architecture)
+        )
         self._finish(status, list(made.history), made.steps)
         return self
 

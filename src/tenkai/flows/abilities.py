@@ -20,9 +20,9 @@ _HEAD = (
     "data → base", "base → data",
 )  # fmt: skip
 _NOTE = (
-    "A numerical inverse is exact to its tolerance. A flow whose densities go through one can be "
-    "fitted to rows all the same, with implicit gradients, and its status says so; inverted it has "
-    "exact densities. IAF has exact densities too, one variable after another."
+    "A numerical inverse is exact to its tolerance. A flow whose densities go through one matches "
+    "an unnormalised density; to be fitted to rows it must be inverted, which makes densities "
+    "exact and samples numerical. IAF has exact densities too, one variable after another."
 )
 
 
