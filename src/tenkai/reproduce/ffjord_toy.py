@@ -37,7 +37,6 @@ RECIPES = {
     "planar CNF": Recipe(members=1, matching=0, steps=1000, batch=256),
     "FFJORD": Recipe(members=1),
 }
-_MINUTES = 15.0  # that all of it takes on two cores
 _SIDE = 120
 
 
