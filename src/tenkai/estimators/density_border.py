@@ -181,7 +181,7 @@ def check_arguments(estimator: FlowDensity) -> None:
         )  # fmt: skip
     for name in ("members", "matching", "steps", "batch"):
         _whole(name, getattr(estimator, name), 0 if name == "matching" else 1)
-    for name in ("noise", "decay", "kinetic", "jacobian", "jitter", "rate"):
+    for name in ("noise", "decay", "kinetic", "jacobian", "straight", "jitter", "rate"):
         _weight(name, getattr(estimator, name))
     if not float(estimator.jitter) < 1:
         raise InputError(

@@ -56,6 +56,7 @@ class FlowDensity(
         noise, decay: standard deviation of noise on (shaped) rows, and weight decay.
         kinetic, jacobian: weights of the energy of the paths and of the field's Jacobian, which
             keep a continuous flow cheap to solve (Finlay et al. 2020).
+        straight: weight of how far paths are from straight lines at constant speed.
         jitter: the end time is drawn from T (1 ± jitter) in training (Ghosh et al. 2020).
         compare: fit a Gaussian, a Gaussian mixture and a kernel density to the same held-out task.
         seed, precision: of everything random, and of the arithmetic of training.
@@ -91,6 +92,7 @@ class FlowDensity(
         decay: float | Auto = "auto",
         kinetic: float | Auto = "auto",
         jacobian: float | Auto = "auto",
+        straight: float | Auto = "auto",
         jitter: float = 0.0,
         compare: bool = True,
         seed: int = 0,
@@ -106,6 +108,7 @@ class FlowDensity(
         self.decay: float | Auto = decay
         self.kinetic: float | Auto = kinetic
         self.jacobian: float | Auto = jacobian
+        self.straight: float | Auto = straight
         self.jitter = jitter
         self.compare = compare
         self.seed = seed
@@ -181,7 +184,7 @@ class FlowDensity(
         Minimises ``E_q[log q(x) - log p~(x)]`` over samples of the flow q (reverse KL, Rezende and
         Mohamed 2015), so a mode that q never visits is missed. `mean` and `scale`, numbers or
         (dim,), say where the mass lies. See `matched_` for how near it came. There are no rows, so
-        `matching`, `noise`, `jitter` and `compare` do nothing.
+        `matching`, `noise`, `straight`, `jitter` and `compare` do nothing.
 
         Raises `InputError` for a target that is not one finite number per row, or has no slope.
 
@@ -224,7 +227,10 @@ class FlowDensity(
         return self
 
     def _recipe(self) -> Recipe:
-        names = ("members", "matching", "steps", "batch", "noise", "decay", "kinetic", "jacobian")
+        names = (
+            "members", "matching", "steps", "batch", "noise", "decay", "kinetic", "jacobian",
+            "straight",
+        )  # fmt: skip
         chosen = {n: getattr(self, n) for n in names if getattr(self, n) != border.AUTO}
         return Recipe(**chosen, rate=self.rate, jitter=self.jitter)
 

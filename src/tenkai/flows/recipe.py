@@ -68,7 +68,7 @@ def _sizes(
 
 # Flow matching brings a table of many columns most of the way, and cheaply. On a line or a plane
 # edges are sharp and likelihood is cheap; there it would learn to gain from the errors of its grid
-# without the penalties, which also halve the evaluations of an adaptive solve.
+# without the penalties, which also lower the evaluations of an adaptive solve.
 _SIZES = _sizes(
     (4, 400, 60, 64), (4, 1000, 200, 128), (4, 1500, 400, 256), (2, 4000, 800, 512), penalty=0.0
 )
