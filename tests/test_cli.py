@@ -141,7 +141,10 @@ def test_bad_input_is_answered_without_jax(tmp_path: Path) -> None:
         (["fit", "x.csv", "--foo"], "No such option"),
         (["fit", "x.csv", "--members", "many"], "--members"),
         (["walk"], "No such command"),
-        (["fit", EXAMPLE, "--model", "oracle"], "expected neural-ode, neural-sde; got oracle"),
+        (
+            ["fit", EXAMPLE, "--model", "oracle"],
+            "neural-sde, density; got oracle",
+        ),
         (["fit", EXAMPLE, "--positive", "maybe"], "expected auto, yes, no; got maybe"),
         (["fit", EXAMPLE, "--width", "wide"], "at least 1, or \"auto\"; got 'wide'"),
         (["fit", EXAMPLE, "--width", "0"], "--width: expected a whole number of at least 1"),

@@ -74,7 +74,11 @@ _SIZES = _sizes(
 )
 _FEW_COLUMNS = 3
 _PLANE = _sizes(
-    (4, 300, 100, 64), (4, 600, 300, 128), (2, 2000, 1500, 256), (2, 3000, 3000, 256), penalty=0.04
+    (4, 1500, 150, 64),
+    (4, 2000, 500, 256),
+    (2, 2000, 1500, 256),
+    (2, 3000, 3000, 256),
+    penalty=0.04,
 )
 
 
@@ -84,6 +88,7 @@ def default_architecture(dim: int, rows: int) -> Architecture:
     >>> default_architecture(11, 4000).width
     128
     """
-    width = 32 if rows <= 300 else 64 if rows <= 3000 or dim <= _FEW_COLUMNS else 128
-    width, steps = max(width, 32 * min(dim // 20, 16)), 12 if dim <= _FEW_COLUMNS else 8
+    few = dim <= _FEW_COLUMNS
+    width = 64 if few or 300 < rows <= 3000 else 32 if rows <= 300 else 128
+    width, steps = max(width, 32 * min(dim // 20, 16)), 12 if few else 8
     return FFJORD(width=width, kind="concat", solver=Grid(steps, Adams()))
