@@ -49,7 +49,7 @@ def test_options_are_those_of_the_estimator(name: str) -> None:
     model = MODELS[name]
     given = inspect.signature(getattr(estimators, model.estimator).__init__).parameters
     in_python_only = {"self", "y0", "field", "residual", "method", "drift", "diffusion"}
-    in_python_only |= {"matching", "batch", "rate", "jitter", "compare"}
+    in_python_only |= {"matching", "batch", "rate", "straight", "jitter", "compare"}
     assert set(model.options) == given.keys() - in_python_only
 
 
