@@ -28,12 +28,15 @@ class Question:
     kind: str
 
     def check(self) -> None:
-        """`InputError` for what is wrong whatever the run; inputs alone bring their times."""
+        """`InputError` for what is wrong whatever the run."""
         check_coverage(self.coverage)
         if self.kind not in ("observation", "latent"):
             raise InputError(
                 "--kind", expected="observation or latent", got=self.kind, do="pick one of these"
             )
+
+    def check_times(self) -> None:
+        """`InputError` unless one option says when; inputs alone bring their times."""
         given = [x for x in (self.horizon, self.times) if x is not None]
         if len(given) == 2 or not (given or self.inputs):
             got = "both" if given else "neither"
@@ -50,6 +53,7 @@ def forecast(
     question.check()
     arguments = Run(run).read()["arguments"]
     refuse_rows(arguments["model"], f"run {str(run)!r}")
+    question.check_times()
     asked = {} if question.kind == "observation" else {"kind": question.kind}
     refuse_strangers(arguments["model"], asked, model_of(arguments).asked)
     estimator = load(Run(run), cache)

@@ -47,8 +47,7 @@ def learn(request: Any, run: Run, data: Table, config: dict[str, Any], quiet: bo
 
     configure(devices=config["arguments"]["devices"], cache=request.cache)
     from .. import estimators, report
-    from .page import headline
-    from .training import say
+    from .training import ended
 
     options = request.estimator_options
     options["flow"] = architecture(options.pop("flow", None))
@@ -64,13 +63,7 @@ def learn(request: Any, run: Run, data: Table, config: dict[str, Any], quiet: bo
         known = data.context.iloc[at]
     write_draws(density, density.sample(_DRAWN, known), known, run.samples)
     report.html(density, run.report)
-    status = density.fit_.status
-    ended = {"kind": status.kind, "ok": status.ok, "message": str(status)}
-    run.write(config | {"status": ended, "seconds": dict(density.seconds_)})
-    if not status.ok:
-        print(f"tenkai: {headline(status)}", file=sys.stderr, flush=True)
-    say(quiet, *_page(density, run))
-    return 0 if status.ok else 3
+    return ended(density, run, config, _page(density, run), quiet)
 
 
 def _page(density: Any, run: Run) -> list[str]:

@@ -224,12 +224,17 @@ def _learn(
     forecasts = usual_forecasts(estimator, request.horizon, coverage)
     write_table(forecasts, run.forecast)
     report.html(estimator, run.report, forecasts=forecasts, coverage=coverage)
+    return ended(estimator, run, config, page(estimator, run), quiet)
+
+
+def ended(estimator: Any, run: Run, config: dict[str, Any], lines: list[str], quiet: bool) -> int:
+    """Write how a fit ended, say it in `lines`; the exit code."""
     status = estimator.fit_.status
-    ended = {"kind": status.kind, "ok": status.ok, "message": str(status)}
-    run.write(config | {"status": ended, "seconds": dict(estimator.seconds_)})
+    told = {"kind": status.kind, "ok": status.ok, "message": str(status)}
+    run.write(config | {"status": told, "seconds": dict(estimator.seconds_)})
     if not status.ok:
         print(f"tenkai: {headline(status)}", file=sys.stderr, flush=True)
-    say(quiet, *page(estimator, run))
+    say(quiet, *lines)
     return 0 if status.ok else 3
 
 

@@ -100,6 +100,11 @@ class ContinuousFlow(Flow):
         root = self.root_end if self.learn_end else jax.lax.stop_gradient(self.root_end)
         return root**2
 
+    @property
+    def prepared(self) -> Any:
+        """The field with what does not depend on the state done, once per solve."""
+        return self.field.prepared() if hasattr(self.field, "prepared") else self.field
+
     def to_base(self, x: Any, context: Any = None, *, key: Any = None) -> Moved:
         return self.between(x, self.end, 0.0, context, key=key)
 
@@ -109,7 +114,7 @@ class ContinuousFlow(Flow):
     def between(self, y: Any, t0: Any, t1: Any, context: Any = None, *, key: Any = None) -> Moved:
         """One row from time `t0` to `t1`, either of which may be traced."""
         y = jnp.asarray(y)
-        field = self.field.prepared() if hasattr(self.field, "prepared") else self.field
+        field = self.prepared
         draws, probes = (None, None) if key is None else jax.random.split(key)
         noise = self.divergence.noise(field, self.dim, y.dtype, draws)
         probe = draw("rademacher", probes, y.shape, y.dtype) if self.costs else None
@@ -141,6 +146,10 @@ class ContinuousFlow(Flow):
             self, solver=solver, divergence=divergence or self.divergence,
             costs=self.costs if costs is None else costs,
         )  # fmt: skip
+
+    def with_costs(self, costs: bool = True) -> ContinuousFlow:
+        """The same flow, whose moves tell the costs of their paths, or do not."""
+        return self.with_solver(self.solver, costs=costs)
 
 
 class _Augmented(eqx.Module):
@@ -176,8 +185,8 @@ class FFJORD(Architecture):
     """Free-form continuous flow (Grathwohl et al. 2019): any network as the field.
 
     Args:
-        width, depth: hidden units (one number, or one per layer) and hidden layers. Up to two
-            hidden layers the exact divergence is in closed form and costs one more layer.
+        width, depth: hidden units (one number, or one per layer) and hidden layers. The exact
+            divergence is in closed form; up to two hidden layers it costs one more layer.
         kind: "concat", "concatsquash" or "hyper", how the time enters a layer.
         activation: by name, see `tenkai.fields.ACTIVATIONS`.
         divergence: `Exact`, `Hutchinson`, `Bottleneck` or `HutchPP`, in training.

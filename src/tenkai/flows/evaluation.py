@@ -182,7 +182,7 @@ def stiffness(
 
 @eqx.filter_jit
 def _jacobians(flow: Any, y: Any, context: Any, fractions: Any) -> tuple:
-    field = flow.field.prepared() if hasattr(flow.field, "prepared") else flow.field
+    field = flow.prepared
     axes = (0, None if context is None else 0, 0)
 
     def one(y: Any, c: Any, fraction: Any) -> Any:

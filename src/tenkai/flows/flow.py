@@ -103,8 +103,20 @@ class Abilities:
         return _WORDS.get((self.to_base, self.to_data), "")
 
 
-@dataclass(frozen=True)
-class Architecture(ABC):
+class Described:
+    """A frozen dataclass of hyperparameters that prints what differs from its defaults."""
+
+    def __repr__(self) -> str:
+        changed = (
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+            if getattr(self, f.name) != f.default
+        )
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Architecture(Described, ABC):
     """A flow before it is built: hyperparameters only; compares, prints and saves by its fields.
 
     `whiten` says whether rows may be whitened first; `dequantise` that they are whole numbers
@@ -118,14 +130,6 @@ class Architecture(ABC):
     @abstractmethod
     def build(self, dim: int, *, context: int = 0, key: PRNGKeyArray) -> Flow:
         """A flow of `dim` variables, near the identity, for rows of `context` known numbers."""
-
-    def __repr__(self) -> str:
-        changed = (
-            f"{f.name}={getattr(self, f.name)!r}"
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default
-        )
-        return f"{type(self).__name__}({', '.join(changed)})"
 
 
 def base_log_prob(z: Float[Array, " dim"]) -> Float[Array, ""]:

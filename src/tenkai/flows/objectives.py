@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from ..objectives import Aux, Objective, weight_decay
 from .continuous import ContinuousFlow, Grid
-from .flow import base_log_prob, rows
+from .flow import Moved, base_log_prob, rows
 from .pairing import paired
 
 
@@ -67,20 +67,27 @@ def likelihood(batch: int, *, costs: bool = False, straight: bool = False) -> Ob
         x, context = draw(data, batch, drawn)
         w = data.weights
         if isinstance(flow, ContinuousFlow):
-            flow = flow.with_solver(flow.solver, costs=costs)
+            flow = flow.with_costs(costs)
             factor = 1 + w.jitter * jax.random.uniform(end, (), minval=-1.0, maxval=1.0)
             flow = eqx.tree_at(lambda f: f.root_end, flow, flow.root_end * jnp.sqrt(factor))
         moved = rows(flow.to_base, x, context, noise)
         loss = -jnp.mean(base_log_prob(moved.y) + moved.log_det)
-        if costs:
-            loss = loss + w.kinetic * jnp.mean(moved.kinetic)
-            loss = loss + w.jacobian * jnp.mean(moved.jacobian)
         if straight:
             loss = loss + w.straight * bend(flow, moved.y, x, context, times)
-        nfe = jnp.mean(jnp.asarray(moved.nfe, x.dtype))
-        return loss + w.decay * weight_decay(flow), Aux(nfe_forward=nfe, nfe_backward=nfe)
+        return _regularised(loss, flow, moved, w, costs)
 
     return objective
+
+
+def _regularised(
+    loss: Any, flow: Any, moved: Moved, weights: Weights, costs: bool
+) -> tuple[Any, Aux]:
+    """A loss of moved rows with the weighted costs of their paths and of the weights."""
+    if costs:
+        loss = loss + weights.kinetic * jnp.mean(moved.kinetic)
+        loss = loss + weights.jacobian * jnp.mean(moved.jacobian)
+    nfe = jnp.mean(jnp.asarray(moved.nfe, moved.y.dtype))
+    return loss + weights.decay * weight_decay(flow), Aux(nfe_forward=nfe, nfe_backward=nfe)
 
 
 def bend(flow: ContinuousFlow, z: Any, x: Any, context: Any, key: Any) -> Any:
@@ -92,10 +99,9 @@ def bend(flow: ContinuousFlow, z: Any, x: Any, context: Any, key: Any) -> Any:
     """
     s = jax.random.uniform(key, (len(x),), x.dtype)
     end = jax.lax.stop_gradient(flow.end)
-    field = flow.field.prepared() if hasattr(flow.field, "prepared") else flow.field
     y = (1 - s[:, None]) * z + s[:, None] * x
     axes = (0, 0, None if context is None else 0)
-    value = jax.vmap(field, in_axes=axes)(end * s, y, context)
+    value = jax.vmap(flow.prepared, in_axes=axes)(end * s, y, context)
     return jnp.mean(jnp.sum((end * value - (x - z)) ** 2, axis=-1))
 
 
@@ -133,16 +139,12 @@ def density_matching(log_density: Callable, batch: int, *, costs: bool = False) 
     def objective(flow: Any, w: Weights, key: Any) -> tuple[Any, Aux]:
         drawn, noise = jax.random.split(key)
         if isinstance(flow, ContinuousFlow):
-            flow = flow.with_solver(flow.solver, costs=costs)
+            flow = flow.with_costs(costs)
         z = jax.random.normal(drawn, (batch, flow.dim))
         moved = rows(flow.to_data, z, None, noise)
         log_q = base_log_prob(z) - moved.log_det
         loss = jnp.mean(log_q - jax.vmap(log_density)(moved.y))
-        if costs:
-            loss = loss + w.kinetic * jnp.mean(moved.kinetic)
-            loss = loss + w.jacobian * jnp.mean(moved.jacobian)
-        nfe = jnp.mean(jnp.asarray(moved.nfe, z.dtype))
-        return loss + w.decay * weight_decay(flow), Aux(nfe_forward=nfe, nfe_backward=nfe)
+        return _regularised(loss, flow, moved, w, costs)
 
     return objective
 

@@ -7,7 +7,6 @@ one solve), so the density of what was drawn is known; the density of any other 
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import steps
-from ..flow import Moved
+from ..flow import Described, Moved
 
 
 class Amortised(eqx.Module):
@@ -41,21 +40,13 @@ class Amortised(eqx.Module):
         return jnp.zeros(self.numbers)
 
 
-@dataclass(frozen=True)
-class PosteriorFamily(ABC):
+@dataclass(frozen=True, repr=False)
+class PosteriorFamily(Described, ABC):
     """A family of posteriors before it is built: hyperparameters only."""
 
     @abstractmethod
     def build(self, latent: int, *, key: Any) -> Amortised:
         """The map of `latent` variables, about the identity."""
-
-    def __repr__(self) -> str:
-        changed = (
-            f"{f.name}={getattr(self, f.name)!r}"
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default
-        )
-        return f"{type(self).__name__}({', '.join(changed)})"
 
 
 class Identity(Amortised):
