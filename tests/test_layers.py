@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src" / "tenkai"
 ROOMS = [
     *("errors", "records", "data", "fields", "unfold", "solve", "models", "objectives"),
-    *("devices", "storage", "fit", "curriculum", "diffusions", "flows", "problems", "algorithms"),
-    *("analysis", "report", "estimators", "judging", "reproduce", "cli"),
+    *("devices", "storage", "fit", "curriculum", "diffusions", "flows", "sequences", "classifiers"),
+    *("problems", "algorithms", "analysis", "profile", "report", "estimators", "judging"),
+    *("reproduce", "cli"),
 ]
 FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
 
