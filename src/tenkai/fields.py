@@ -80,7 +80,7 @@ Key = PRNGKeyArray | np.random.Generator
 """Randomness of a new layer: a JAX key, or a NumPy generator, which compiles nothing."""
 
 
-def _split(key: Key, count: int) -> Any:
+def split(key: Key, count: int) -> Any:
     if isinstance(key, np.random.Generator):
         return [key] * count
     return jax.random.split(key, count)
@@ -124,7 +124,7 @@ class MLP(eqx.Module):
         key: Key,
         last_scale: float = 1.0,
     ):
-        keys = _split(key, len(sizes) - 1)
+        keys = split(key, len(sizes) - 1)
         scales = [1.0] * (len(sizes) - 2) + [last_scale]
         self.layers = tuple(
             Linear(a, b, key=k, scale=s)

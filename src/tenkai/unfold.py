@@ -191,13 +191,17 @@ def unfold(
     """
     if isinstance(memory, Segments):
         return _unfold_segments(step, state, xs, keep, memory, unroll)
+
+    def once(s, x):  # a step may be a module, which is not hashable, as `jax.checkpoint` wants
+        return step(s, x)
+
     if isinstance(memory, RecomputeField):
-        step = jax.checkpoint(step, policy=_FIELD_ONLY, prevent_cse=False)
+        once = jax.checkpoint(once, policy=_FIELD_ONLY, prevent_cse=False)
     elif isinstance(memory, RecomputeStep):
-        step = jax.checkpoint(step, prevent_cse=False)
+        once = jax.checkpoint(once, prevent_cse=False)
 
     def body(s, x):
-        s = step(s, x)
+        s = once(s, x)
         return s, keep(s)
 
     return lax.scan(body, state, xs, unroll=unroll)

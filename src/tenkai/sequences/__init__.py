@@ -1,0 +1,1 @@
+"""Many irregular series: latent ODEs, ODE-RNNs and the recurrent networks beside them."""

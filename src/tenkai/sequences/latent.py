@@ -1,0 +1,94 @@
+"""Latent ODEs: a posterior over the state at which a series begins, its path, what is seen of it.
+
+``z0 ~ q(z0 | x) = N(m, s^2)``, ``dz/dt = f(z)``, ``x_i ~ N(g(z(t_i)), noise^2)``
+(Chen et al. 2018, section 5; Rubanova et al. 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..fields import MLP
+from ..unfold import Interval, Tableau, runge_kutta, unfold
+from .cells import Cell, over
+from .packing import Rows
+
+
+class Posterior(NamedTuple):
+    """A normal per series of a row, both (places, latent)."""
+
+    mean: Float[Array, "places latent"]
+    sd: Float[Array, "places latent"]
+
+    def draw(self, noise: Float[Array, "places latent"]) -> Float[Array, "places latent"]:
+        """``mean + sd noise``."""
+        return self.mean + self.sd * noise
+
+    def divergence(self) -> Float[Array, " places"]:
+        """``KL(q || N(0, I))`` per series, nats."""
+        return 0.5 * jnp.sum(self.mean**2 + self.sd**2 - 1 - 2 * jnp.log(self.sd), axis=-1)
+
+
+class LatentModel(eqx.Module):
+    """Encoder, latent field, decoder and noise; one row of packed series at a time.
+
+    The encoder reads every series backwards in time, from its end to its beginning; `head` takes
+    its memory, and how long before the first observation the series begins, to mean and log sd.
+    """
+
+    cell: Cell
+    head: MLP
+    field: Callable
+    decoder: MLP
+    log_noise: Float[Array, " dim"]
+    tableau: Tableau = eqx.field(static=True)
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of the latent state."""
+        return self.decoder.layers[0].weight.shape[-1]
+
+    def posterior(self, row: Rows) -> Posterior:
+        """Of the state at the beginning of every series of the row."""
+        memory = over(self.cell, row, backwards=True)
+        h, seen = memory.h[row.begin], memory.t[row.begin]
+        gap = jnp.abs(seen - row.t[row.begin])
+        numbers = jax.vmap(self.head)(jnp.concatenate([h, gap[:, None]], axis=-1))
+        mean, log_sd = jnp.split(numbers, 2, axis=-1)
+        return Posterior(mean, jnp.exp(log_sd))
+
+    def path(self, row: Rows, z0: Float[Array, "places latent"]) -> Float[Array, "slots latent"]:
+        """The latent state at every slot, out of the states at which the series begin.
+
+        One scan over the row's steps; inside a step the path is the cubic through its ends with
+        the field as its slopes (Hairer, Noersett and Wanner 1993, II.6.7), error O(h^4).
+        """
+        step = runge_kutta(self.tableau, self.field)
+
+        def move(z: tuple, x: tuple) -> tuple:
+            interval, start = x
+            begun = jnp.where(start >= 0, z0[jnp.maximum(start, 0)], z[1])
+            return begun, step(begun, interval)
+
+        zero = jnp.zeros_like(z0[0])
+        xs = (Interval(row.since, row.length), row.start)
+        _, (left, right) = unfold(move, (zero, zero), xs)
+        slopes = jax.vmap(self.field)
+        ends = (left, right, slopes(row.since, left), slopes(row.since + row.length, right))
+        y0, y1, f0, f1 = (a[row.step] for a in ends)
+        return jax.vmap(_cubic)(y0, y1, f0, f1, row.length[row.step], row.part)
+
+    def seen(self, z: Float[Array, "slots latent"]) -> Float[Array, "slots dim"]:
+        """The mean of what is observed."""
+        return jax.vmap(self.decoder)(z)
+
+
+def _cubic(y0: Array, y1: Array, f0: Array, f1: Array, h: Any, s: Any) -> Array:
+    bend = (1 - 2 * s) * (y1 - y0) + (s - 1) * h * f0 + s * h * f1
+    return (1 - s) * y0 + s * y1 + s * (s - 1) * bend
