@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tenkai.convolution import convolve
 from tenkai.errors import InputError
 from tenkai.flows import (
     Architecture,
@@ -24,7 +25,6 @@ from tenkai.flows import (
     squeeze,
     unsqueeze,
 )
-from tenkai.flows.images.convolution import convolve
 from tenkai.flows.images.dynamics import ConvDynamics
 from tenkai.flows.images.evaluation import draw_images, evaluate
 from tenkai.flows.images.pixels import Logit

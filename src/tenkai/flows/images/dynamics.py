@@ -6,40 +6,10 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from ...convolution import ConcatConvolution
 from ...fields import activation
-from .convolution import Convolution
-
-
-class ConcatConvolution(eqx.Module):
-    """A convolution that sees the time as one more channel (Grathwohl et al. 2019, "concat").
-
-    That channel is constant up to the border, so its share is a fixed picture times t.
-    """
-
-    convolution: Convolution
-    drift: Float[Array, "patch out"]
-
-    def __init__(self, n_in: int, n_out: int, *, key: Any, scale: float = 1.0):
-        first, second = jax.random.split(key)
-        self.convolution = Convolution(n_in, n_out, key=first, scale=scale)
-        patch = self.convolution.size**2
-        self.drift = jax.random.normal(second, (patch, n_out)) * scale / (patch * n_in) ** 0.5
-
-    def __call__(self, t: Any, image: Float[Array, "h w in"]) -> Float[Array, "h w out"]:
-        h, w, _ = image.shape
-        inside = _inside(h, w, self.convolution.size)
-        return self.convolution(image) + t * (jnp.asarray(inside, image.dtype) @ self.drift)
-
-
-def _inside(h: int, w: int, size: int) -> Float[np.ndarray, "h w patch"]:
-    """One where a pixel's neighbour lies in the image."""
-    margin = size // 2
-    ones = np.pad(np.ones((h, w)), margin)
-    return np.stack([ones[i : i + h, j : j + w] for i in range(size) for j in range(size)], -1)
 
 
 class ConvDynamics(eqx.Module):

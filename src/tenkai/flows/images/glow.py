@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import jax.scipy.linalg as linalg
 from jaxtyping import Array, Float, Int
 
+from ...convolution import Convolution
 from ...errors import InputError
 from ..flow import Abilities, Architecture, Flow, Moved
-from .convolution import Convolution
 from .pixels import Logit
 from .scales import ImageFlow, Scale, Shape, check_shape, stacked
 

@@ -14,15 +14,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
-from ...fields import Linear
+from .fields import Linear
 
 Pad = tuple[tuple[int, int], tuple[int, int]]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
+_FEW_TAPS = 4
 
 
 def convolve(x: Float[Array, "n h w in"], kernel: Float[Array, "kh kw in out"], pad: Pad) -> Any:
@@ -48,9 +50,32 @@ def _to_x(g: Array, x: Any, kernel: Array, *, pad: Pad) -> Array:
 
 
 def _to_kernel(g: Array, x: Array, kernel: Any, *, pad: Pad) -> Array:
-    """The cotangent of the kernel: images and channels exchanged, so that images are summed."""
+    """The cotangent of the kernel: images and channels exchanged, so that images are summed.
+
+    Of a small kernel one matrix product of the images with shifted copies of ``g``, which there is
+    up to three times quicker (measured: 2 x 2, 256 to 64 channels, 14 x 14).
+    """
+    kh, kw, *_ = kernel.aval.shape
+    if kh * kw <= _FEW_TAPS and max(pad[0]) < kh and max(pad[1]) < kw:
+        return _by_shifts(g, x, kernel.aval.shape, pad)
     out = convolve(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), pad)
     return out.transpose(1, 2, 0, 3)
+
+
+def _by_shifts(g: Array, x: Array, shape: tuple[int, ...], pad: Pad) -> Array:
+    """``sum_nij x[n, i + a - top, j + b - left] g[n, i, j]``, all (a, b) in one product."""
+    kh, kw, n_in, n_out = shape
+    h, w = x.shape[1:3]
+    (top, _), (left, _) = pad
+    beyond = jnp.pad(g, ((0, 0), (kh - 1 - top, h), (kw - 1 - left, w), (0, 0)))
+    shifted = [
+        beyond[:, kh - 1 - a : kh - 1 - a + h, kw - 1 - b : kw - 1 - b + w]
+        for a in range(kh)
+        for b in range(kw)
+    ]
+    beside = jnp.concatenate(shifted, axis=-1).reshape(-1, kh * kw * n_out)
+    product = x.reshape(-1, n_in).T @ beside
+    return product.reshape(n_in, kh, kw, n_out).transpose(1, 2, 0, 3)
 
 
 def _batched(arguments: tuple, axes: tuple, *, pad: Pad) -> tuple[Array, int]:
@@ -96,3 +121,31 @@ class Convolution(eqx.Module):
         margin = (self.size - 1) // 2, self.size // 2
         kernel = self.patch.weight.T.reshape(self.size, self.size, image.shape[-1], -1)
         return convolve(image[None], kernel, (margin, margin))[0] + self.patch.bias
+
+
+class ConcatConvolution(eqx.Module):
+    """A convolution that sees the time as one more channel (Grathwohl et al. 2019, "concat").
+
+    That channel is constant up to the border, so its share is a fixed picture times t.
+    """
+
+    convolution: Convolution
+    drift: Float[Array, "patch out"]
+
+    def __init__(self, n_in: int, n_out: int, *, key: Any, scale: float = 1.0):
+        first, second = jax.random.split(key)
+        self.convolution = Convolution(n_in, n_out, key=first, scale=scale)
+        patch = self.convolution.size**2
+        self.drift = jax.random.normal(second, (patch, n_out)) * scale / (patch * n_in) ** 0.5
+
+    def __call__(self, t: Any, image: Float[Array, "h w in"]) -> Float[Array, "h w out"]:
+        h, w, _ = image.shape
+        inside = _inside(h, w, self.convolution.size)
+        return self.convolution(image) + t * (jnp.asarray(inside, image.dtype) @ self.drift)
+
+
+def _inside(h: int, w: int, size: int) -> Float[np.ndarray, "h w patch"]:
+    """One where a pixel's neighbour lies in the image."""
+    margin = size // 2
+    ones = np.pad(np.ones((h, w)), margin)
+    return np.stack([ones[i : i + h, j : j + w] for i in range(size) for j in range(size)], -1)
