@@ -1,6 +1,7 @@
 """Flows of images: squeeze, logit, several scales; FFJORD and Glow with convolutions."""
 
-from .dynamics import ConvDynamics, Convolution
+from ...convolution import Convolution
+from .dynamics import ConvDynamics
 from .evaluation import draw_images, evaluate
 from .ffjord import MultiscaleFFJORD
 from .glow import ConvGlow
