@@ -766,3 +766,10 @@ def test_fit_says_how_to_forecast_with_inputs(
 
 def test_report_of_a_run_with_inputs(tk: Say, driven: Path) -> None:
     assert tk("report", driven).code == 0
+
+
+def test_python_dash_m_is_the_command_line():
+    ran = subprocess.run(
+        [sys.executable, "-m", "tenkai", "--version"], capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stdout.split()[-1]) == (0, tenkai.__version__)
