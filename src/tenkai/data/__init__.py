@@ -6,5 +6,6 @@ from .readers import read_trajectories as read_trajectories
 from .scaling import Scaler as Scaler
 from .scaling import TimeScaler as TimeScaler
 from .scaling import can_be_log as can_be_log
+from .shards import Shards as Shards
 from .trajectories import Series as Series
 from .trajectories import Trajectories as Trajectories

@@ -30,6 +30,36 @@ class Spell(NamedTuple):
     asked: np.ndarray | None = None
 
 
+class Block(NamedTuple):
+    """Many spells behind one another: the i-th has the rows ``ptr[i] : ptr[i + 1]``."""
+
+    ptr: np.ndarray  # (series + 1,)
+    t: np.ndarray  # (rows,)
+    x: np.ndarray  # (rows, dim)
+    seen: np.ndarray | None = None
+    asked: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, spells: Sequence[Spell]) -> Block:
+        """Spells laid behind one another."""
+        ptr = np.concatenate([[0], np.cumsum([len(s.t) for s in spells])]).astype(int)
+        t, x = (np.concatenate(part) for part in ([s.t for s in spells], [s.x for s in spells]))
+        return cls(
+            ptr, t, x, _masks([(s.seen, s.x) for s in spells]),
+            _masks([(s.asked, s.x) for s in spells]),
+        )  # fmt: skip
+
+    @property
+    def slots(self) -> np.ndarray:
+        """Times of each series."""
+        return np.diff(self.ptr)
+
+    @property
+    def duration(self) -> np.ndarray:
+        """Of each series, from its first time to its last."""
+        return self.t[self.ptr[1:] - 1] - self.t[self.ptr[:-1]]
+
+
 class Rows(NamedTuple):
     """Packed series, arrays; every leaf begins with (rows,), so a batch is a choice of rows.
 
@@ -67,70 +97,154 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, slots: np.ndarray, steps: np.ndarray, least: int = 0) -> Shape:
-        """For series of these lengths: no longer than the longest, some room for steps."""
+        """For series of these lengths: no longer than the longest, some room for the rest.
+
+        Slots and steps are what a program does one after another, so rows are as short as the
+        longest series allows. A tenth more steps than the slots ask for on average, and twice as
+        many places, keep either from leaving slots empty.
+        """
         most = max(int(slots.max()), least)
-        ratio = float(np.mean(steps / slots))
-        room = max(int(steps.max()), int(np.ceil(1.1 * ratio * most)) + 1)
-        return cls(most, room, most // max(1, int(slots.min())))
+        room = max(int(steps.max()), int(np.ceil(1.1 * steps.sum() / slots.sum() * most)) + 1)
+        usual = int(np.ceil(2 * most * len(slots) / slots.sum())) + 1
+        return cls(most, room, min(most // max(1, int(slots.min())), usual))
 
 
-def steps_of(t: np.ndarray, longest: float) -> int:
-    """Steps of equal length over the series, none longer than `longest`."""
-    return max(1, int(np.ceil((t[-1] - t[0]) / longest - 1e-6)))
+def _masks(given: Sequence[tuple[np.ndarray | None, np.ndarray]]) -> np.ndarray | None:
+    """Masks behind one another, where there are any."""
+    if all(mask is None for mask, _ in given):
+        return None
+    return np.concatenate([np.ones(x.shape, bool) if m is None else m for m, x in given])
 
 
-def pack(spells: Sequence[Spell], longest: float, shape: Shape | None = None) -> Rows:
+def steps_of(duration: np.ndarray, longest: float) -> np.ndarray:
+    """Steps of equal length over each series, none longer than `longest`."""
+    return np.maximum(1, np.ceil(np.asarray(duration) / longest - 1e-6)).astype(int)
+
+
+def pack(
+    spells: Sequence[Spell] | Block,
+    longest: float,
+    shape: Shape | None = None,
+    order: np.ndarray | None = None,
+) -> Rows:
     """Rows in which each spell stands once, in solver steps of at most `longest`.
 
     Best fit, longest first: rows are full but for what no other series would fill. `shape` is that
-    of other rows, whose program these shall share.
+    of other rows, whose program these shall share. Among series of equal length those first in
+    `order` (a permutation) come first, so orders change who shares a row but not how many rows.
 
     Raises `InputError` for a series without slots, and for one longer than `shape`.
     """
-    slots = np.array([len(s.t) for s in spells])
-    if not len(slots) or slots.min() == 0:
+    block = spells if isinstance(spells, Block) else Block.of(spells) if len(spells) else None
+    if block is None or len(block.ptr) < 2 or block.slots.min() == 0:
         raise InputError(
             "series", expected="at least one time in each", got="a series without any",
             do="leave it out",
         )  # fmt: skip
-    steps = np.array([steps_of(s.t, longest) for s in spells])
+    slots, steps = block.slots, steps_of(block.duration, longest)
     shape = shape or Shape.of(slots, steps)
+    members, row = best_fit(slots, steps, shape, order)
+    return _lay(block, steps, shape, members, row)
+
+
+def best_fit(
+    slots: np.ndarray, steps: np.ndarray, shape: Shape, order: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """All series, those of one row behind one another, and the row of each.
+
+    The next one is always the longest that still fits, of equally long ones that whose steps take
+    the same share of what is left as its slots. Raises `InputError` for one that fits in no row.
+    """
     if slots.max() > shape.slots or steps.max() > shape.steps:
         raise InputError(
             "series", expected=f"at most {shape.slots} times and {shape.steps} solver steps",
             got=f"{slots.max()} and {steps.max()}", do="pack all series together",
         )  # fmt: skip
-    rows = _best_fit(slots, steps, shape)
-    out = _empty(len(rows), shape, spells[0].x.shape[1])
-    for r, members in enumerate(rows):
-        slot = step = 0
-        for p, i in enumerate(members):
-            _lay(out, (r, p, slot, step), i, spells[i], int(steps[i]))
-            slot, step = slot + int(slots[i]), step + int(steps[i])
+    shelves = _shelves(slots, steps, order)
+    lengths = sorted(shelves)
+    members, rows, row = [], [], 0
+    while lengths:
+        free, room, left = shape.slots, shape.steps, shape.places
+        while left and (found := _next(shelves, lengths, free, room)):
+            k, at = found
+            length = lengths[k]
+            needs, series = shelves[length]
+            members.append(series.pop(at))
+            rows.append(row)
+            free, room, left = free - length, room - needs.pop(at), left - 1
+            if not series:
+                del shelves[lengths.pop(k)]
+        row += 1
+    return np.array(members), np.array(rows)
+
+
+def _shelves(
+    slots: np.ndarray, steps: np.ndarray, order: np.ndarray | None
+) -> dict[int, tuple[list[int], list[int]]]:
+    """By number of slots: the steps of the series so long, rising, and which they are."""
+    order = np.arange(len(slots)) if order is None else order
+    order = order[np.lexsort((steps[order], slots[order]))]
+    length, cuts = np.unique(slots[order], return_index=True)
+    parts = np.split(order, cuts[1:])
+    return {int(n): (steps[p].tolist(), p.tolist()) for n, p in zip(length, parts, strict=True)}
+
+
+def _next(
+    shelves: dict[int, tuple[list[int], list[int]]], lengths: list[int], free: int, room: int
+) -> tuple[int, int] | None:
+    """Which length, and which of that length, goes into what is left of a row."""
+    for k in range(bisect.bisect_right(lengths, free) - 1, -1, -1):
+        needs = shelves[lengths[k]][0]
+        if fit := bisect.bisect_right(needs, room):
+            return k, min(bisect.bisect_left(needs, room * lengths[k] / free), fit - 1)
+    return None
+
+
+def _lay(
+    block: Block, steps: np.ndarray, shape: Shape, members: np.ndarray, row: np.ndarray
+) -> Rows:
+    """Everything written to its place at once."""
+    slots, steps = block.slots[members], steps[members]
+    first = np.searchsorted(row, row)  # of each series, the first one in its row
+    place = np.arange(len(row)) - first
+    slot, step = _before(slots, first), _before(steps, first)
+    one, inner = _within(slots)
+    source = block.ptr[members][one] + inner
+    cell = (row[one], slot[one] + inner)
+    begun = block.t[block.ptr[members]]
+    h = block.duration[members] / steps
+    passed = (block.t[source] - begun[one]) / np.where(h, h, 1.0)[one]
+    at = np.minimum(passed.astype(int), steps[one] - 1)
+    x = block.x[source]
+    observed = ~np.isnan(x)
+    out = _empty(int(row[-1]) + 1, shape, x.shape[1])
+    out.t[cell] = block.t[source]
+    out.x[cell] = np.where(observed, x, 0.0)
+    out.seen[cell] = observed if block.seen is None else observed & block.seen[source]
+    out.asked[cell] = observed if block.asked is None else observed & block.asked[source]
+    out.owner[cell] = place[one]
+    out.step[cell] = step[one] + at
+    out.part[cell] = passed - at
+    one, inner = _within(steps)
+    way = (row[one], step[one] + inner)
+    out.since[way] = begun[one] + h[one] * inner
+    out.length[way] = h[one]
+    out.start[row, step] = place
+    out.begin[row, place], out.end[row, place] = slot, slot + slots - 1
+    out.index[row, place] = members
     return out
 
 
-def _best_fit(slots: np.ndarray, steps: np.ndarray, shape: Shape) -> list[list[int]]:
-    """Series by row: always the longest one that still fits."""
-    by_length: dict[int, list[int]] = {}
-    for i in np.argsort(slots, kind="stable")[::-1]:
-        by_length.setdefault(int(slots[i]), []).append(int(i))
-    lengths = sorted(by_length)
-    rows: list[list[int]] = []
-    while lengths:
-        row: list[int] = []
-        free, room = shape.slots, shape.steps
-        while len(row) < shape.places and (at := bisect.bisect_right(lengths, free)):
-            fits = (k for k in range(at - 1, -1, -1) if steps[by_length[lengths[k]][-1]] <= room)
-            if (k := next(fits, None)) is None:
-                break
-            i = by_length[lengths[k]].pop()
-            row.append(i)
-            free, room = free - int(slots[i]), room - int(steps[i])
-            if not by_length[lengths[k]]:
-                del by_length[lengths.pop(k)]
-        rows.append(row)
-    return rows
+def _before(counts: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """How much of its row the series before each one take."""
+    total = np.cumsum(counts) - counts
+    return total - total[first]
+
+
+def _within(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``0 0 0 1 1 ...`` and ``0 1 2 0 1 ...`` for counts 3, 2, ..."""
+    one = np.repeat(np.arange(len(counts)), counts)
+    return one, np.arange(len(one)) - (np.cumsum(counts) - counts)[one]
 
 
 def _empty(rows: int, shape: Shape, dim: int) -> Rows:
@@ -150,25 +264,3 @@ def _empty(rows: int, shape: Shape, dim: int) -> Rows:
         end=np.zeros(places, np.int32),
         index=np.full(places, -1, np.int32),
     )
-
-
-def _lay(
-    out: Rows, place: tuple[int, int, int, int], index: int, spell: Spell, steps: int
-) -> None:  # fmt: skip
-    """Write one series into its place: row, place in the row, first slot, first step."""
-    row, p, slot, step = place
-    cell, way = slice(slot, slot + len(spell.t)), slice(step, step + steps)
-    observed = ~np.isnan(spell.x)
-    out.t[row, cell] = spell.t
-    out.x[row, cell] = np.where(observed, spell.x, 0.0)
-    out.seen[row, cell] = observed if spell.seen is None else observed & spell.seen
-    out.asked[row, cell] = observed if spell.asked is None else observed & spell.asked
-    out.owner[row, cell] = p
-    h = (spell.t[-1] - spell.t[0]) / steps
-    at = np.minimum(((spell.t - spell.t[0]) / (h or 1.0)).astype(int), steps - 1)
-    out.step[row, cell] = step + at
-    out.part[row, cell] = (spell.t - spell.t[0]) / (h or 1.0) - at
-    out.since[row, way] = spell.t[0] + h * np.arange(steps)
-    out.length[row, way] = h
-    out.start[row, step] = p
-    out.begin[row, p], out.end[row, p], out.index[row, p] = slot, slot + len(spell.t) - 1, index
