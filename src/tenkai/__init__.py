@@ -43,6 +43,7 @@ _HOME = {
     # how good they are
     "backtest": "judging",
     "compare": "judging",
+    "profile": "profile",
     # records and errors
     "InputError": "errors",
     "Path": "records",

@@ -19,6 +19,10 @@ from .diffusion import Stationary as Stationary
 from .equilibria import Cycle as Cycle
 from .equilibria import Equilibria as Equilibria
 from .equilibria import Equilibrium as Equilibrium
+from .profile import MeasuredGradient as MeasuredGradient
+from .profile import MeasuredSolve as MeasuredSolve
+from .profile import Profile as Profile
+from .profile import Recommendation as Recommendation
 from .scores import Coverage as Coverage
 from .scores import Difference as Difference
 from .scores import Points as Points
