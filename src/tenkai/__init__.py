@@ -35,6 +35,7 @@ _HOME = {
     "NeuralSDE": "estimators",
     "FlowDensity": "estimators",
     "FlowVAE": "estimators",
+    "ODERNN": "estimators",
     "load": "estimators",
     # problems that are solved, algorithms that are learned
     "VariationalProblem": "problems",

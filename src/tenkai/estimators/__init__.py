@@ -13,9 +13,10 @@ from .saving import load as load
 if TYPE_CHECKING:
     from .flow_density import FlowDensity as FlowDensity
     from .flow_vae import FlowVAE as FlowVAE
+    from .ode_rnn import ODERNN as ODERNN
 
-# Imported when used: scikit-learn takes a second that the other estimators do without.
-_LATER = {"FlowDensity": "flow_density", "FlowVAE": "flow_vae"}
+# Imported when used: scikit-learn takes a second, others have rooms that only they need.
+_LATER = {"FlowDensity": "flow_density", "FlowVAE": "flow_vae", "ODERNN": "ode_rnn"}
 
 
 def __getattr__(name: str) -> Any:

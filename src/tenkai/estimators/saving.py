@@ -22,7 +22,7 @@ def load(
     diffusion: Callable | None = None,
     flow: Any = None,
 ) -> Any:
-    """The estimator that `save` wrote: a `NeuralODE`, `NeuralSDE`, `FlowDensity` or `FlowVAE`.
+    """The estimator that `save` wrote: a `NeuralODE`, `NeuralSDE`, `FlowDensity`, `ODERNN`, ...
 
     A model of the user's own code needs it again: ``field=`` of a `NeuralODE`, ``drift=`` and
     ``diffusion=`` of a `NeuralSDE`, ``flow=`` of a `FlowDensity` (an architecture).
@@ -51,6 +51,10 @@ def load(
         from .flow_vae_saving import read as read_vae
 
         return read_vae(path, arrays, meta)
+    if meta["class"] == "ODERNN":
+        from .ode_rnn_saving import read as read_rnn
+
+        return read_rnn(path, arrays, meta)
     from .neural_sde_saving import read as read_sde
 
     return read_sde(path, arrays, meta, given)
@@ -58,6 +62,7 @@ def load(
 
 _NEEDED: dict[str, tuple[str, ...]] = {
     "NeuralODE": ("field",), "NeuralSDE": ("drift", "diffusion"), "FlowVAE": (),
+    "ODERNN": (),
     "FlowDensity": ("flow",),
 }  # fmt: skip
 
