@@ -35,7 +35,9 @@ _HOME = {
     "NeuralSDE": "estimators",
     "FlowDensity": "estimators",
     "FlowVAE": "estimators",
+    "LatentODE": "estimators",
     "ODERNN": "estimators",
+    "ODEClassifier": "estimators",
     "load": "estimators",
     # problems that are solved, algorithms that are learned
     "VariationalProblem": "problems",
@@ -56,7 +58,7 @@ _HOME = {
     "Solution": "records",
 }
 # Whole rooms to look around in, as ``tk.algorithms.ista``.
-_ROOMS = ("problems", "algorithms", "flows")
+_ROOMS = ("problems", "algorithms", "flows", "classifiers")
 __all__ = ["__version__", *_HOME, *_ROOMS]
 
 

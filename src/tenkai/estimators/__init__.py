@@ -13,10 +13,18 @@ from .saving import load as load
 if TYPE_CHECKING:
     from .flow_density import FlowDensity as FlowDensity
     from .flow_vae import FlowVAE as FlowVAE
+    from .latent_ode import LatentODE as LatentODE
+    from .ode_classifier import ODEClassifier as ODEClassifier
     from .ode_rnn import ODERNN as ODERNN
 
 # Imported when used: scikit-learn takes a second, others have rooms that only they need.
-_LATER = {"FlowDensity": "flow_density", "FlowVAE": "flow_vae", "ODERNN": "ode_rnn"}
+_LATER = {
+    "FlowDensity": "flow_density",
+    "FlowVAE": "flow_vae",
+    "LatentODE": "latent_ode",
+    "ODERNN": "ode_rnn",
+    "ODEClassifier": "ode_classifier",
+}
 
 
 def __getattr__(name: str) -> Any:

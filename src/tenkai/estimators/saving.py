@@ -47,6 +47,10 @@ def load(
         from .flow_density_saving import read as read_density
 
         return read_density(path, arrays, meta, given["flow"])
+    if meta["class"] == "LatentODE":
+        from .latent_ode_saving import read as read_latent
+
+        return read_latent(path, arrays, meta)
     if meta["class"] == "FlowVAE":
         from .flow_vae_saving import read as read_vae
 
@@ -55,6 +59,10 @@ def load(
         from .ode_rnn_saving import read as read_rnn
 
         return read_rnn(path, arrays, meta)
+    if meta["class"] == "ODEClassifier":
+        from .ode_classifier_saving import read as read_classifier
+
+        return read_classifier(path, arrays, meta)
     from .neural_sde_saving import read as read_sde
 
     return read_sde(path, arrays, meta, given)
@@ -62,8 +70,9 @@ def load(
 
 _NEEDED: dict[str, tuple[str, ...]] = {
     "NeuralODE": ("field",), "NeuralSDE": ("drift", "diffusion"), "FlowVAE": (),
+    "LatentODE": (),
     "ODERNN": (),
-    "FlowDensity": ("flow",),
+    "FlowDensity": ("flow",), "ODEClassifier": (),
 }  # fmt: skip
 
 

@@ -14,10 +14,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..fields import MLP
-from ..unfold import Interval, Tableau, runge_kutta, unfold
-from .cells import Cell, over
+from ..fields import MLP, Key, NeuralField, split
+from ..unfold import RK4, Interval, Tableau, runge_kutta, unfold
+from .cells import Cell, Gaps, ODECell, over
 from .packing import Rows
+
+_NOISE = 0.5  # standard deviations, before training
+_QUIET = 0.3  # of the last layer of field and head, before training
 
 
 class Posterior(NamedTuple):
@@ -35,6 +38,15 @@ class Posterior(NamedTuple):
         return 0.5 * jnp.sum(self.mean**2 + self.sd**2 - 1 - 2 * jnp.log(self.sd), axis=-1)
 
 
+class Backwards(eqx.Module):
+    """A field with the time turned round: ``s = -t``, ``dz/ds = -f(-s, z)``."""
+
+    field: Callable
+
+    def __call__(self, t: Any, y: Array, u: Any = None) -> Array:
+        return -self.field(-t, y)
+
+
 class LatentModel(eqx.Module):
     """Encoder, latent field, decoder and noise; one row of packed series at a time.
 
@@ -48,6 +60,38 @@ class LatentModel(eqx.Module):
     decoder: MLP
     log_noise: Float[Array, " dim"]
     tableau: Tableau = eqx.field(static=True)
+    classes: MLP | None = None
+
+    @classmethod
+    def build(
+        cls, dim: int, *, latent: int, encoder: str = "rnn", hidden: int = 32, width: int = 32,
+        depth: int = 2, activation: str = "softplus", decoder: int = 0, classes: int = 0,
+        noise: Any = None, tableau: Tableau = RK4, key: Key,
+    ) -> LatentModel:  # fmt: skip
+        """Before training: `decoder` hidden units (0: linear), `noise` as standardised sd (dim,).
+
+        The field begins small, so that paths begin by staying where they are.
+        """
+        keys = split(key, 5)
+        gru = {"rnn": Gaps, "ode-rnn": ODECell}[encoder]
+        more = {} if encoder == "rnn" else {"width": width, "depth": depth, "tableau": tableau}
+        sizes = (latent, *((decoder,) if decoder else ()), dim)
+        field = NeuralField(
+            latent, width=width, depth=depth, activation=activation, key=keys[2],
+            last_scale=_QUIET,
+        )  # fmt: skip
+        begun = jnp.full(dim, _NOISE) if noise is None else jnp.asarray(noise)
+        return cls(
+            gru(dim, hidden, key=keys[0], **more),
+            MLP((hidden + 1, 2 * hidden, 2 * latent), key=keys[1], last_scale=_QUIET), field,
+            MLP(sizes, key=keys[3]), jnp.log(begun), tableau,
+            MLP((latent, hidden, classes), key=keys[4]) if classes else None,
+        )  # fmt: skip
+
+    @property
+    def backwards(self) -> LatentModel:
+        """The same model, whose paths run into the past."""
+        return eqx.tree_at(lambda m: m.field, self, Backwards(self.field))
 
     @property
     def latent(self) -> int:
@@ -56,7 +100,7 @@ class LatentModel(eqx.Module):
 
     def posterior(self, row: Rows) -> Posterior:
         """Of the state at the beginning of every series of the row."""
-        memory = over(self.cell, row, backwards=True)
+        memory = over(self.cell, _from_last_seen(row), backwards=True)
         h, seen = memory.h[row.begin], memory.t[row.begin]
         gap = jnp.abs(seen - row.t[row.begin])
         numbers = jax.vmap(self.head)(jnp.concatenate([h, gap[:, None]], axis=-1))
@@ -87,6 +131,15 @@ class LatentModel(eqx.Module):
     def seen(self, z: Float[Array, "slots latent"]) -> Float[Array, "slots dim"]:
         """The mean of what is observed."""
         return jax.vmap(self.decoder)(z)
+
+
+def _from_last_seen(row: Rows) -> Rows:
+    """No slot later than the last one seen of its series: what is asked later tells nothing."""
+    late = jnp.where(jnp.any(row.seen, axis=-1) & (row.owner >= 0), row.t, 0.0)
+    last = jnp.zeros(row.begin.shape, row.t.dtype).at[row.owner].max(
+        late, mode="drop", wrap_negative_indices=False
+    )  # fmt: skip
+    return row._replace(t=jnp.minimum(row.t, last[jnp.maximum(row.owner, 0)]))
 
 
 def _cubic(y0: Array, y1: Array, f0: Array, f1: Array, h: Any, s: Any) -> Array:

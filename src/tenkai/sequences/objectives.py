@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..objectives import Aux, Objective, weight_decay
 from .latent import LatentModel
@@ -18,11 +19,15 @@ _LOG_TWO_PI = float(np.log(2 * np.pi))
 
 
 class Terms(NamedTuple):
-    """Of one row: log-likelihood per series, divergence per series (both (places,)), points."""
+    """Of one row: log-likelihood per series, divergence per series (both (places,)), points.
+
+    `logits` (places, classes) of a model that has classes, else None.
+    """
 
     log_likelihood: Float[Array, " places"]
     divergence: Float[Array, " places"]
     points: Float[Array, " places"]
+    logits: Any = None
 
 
 def normal_log_density(x: Array, mean: Array, log_sd: Array) -> Array:
@@ -46,7 +51,8 @@ def terms(model: LatentModel, row: Rows, noise: Float[Array, "places latent"]) -
     per_slot = jnp.sum(jnp.where(row.asked, found, 0.0), axis=-1)
     points = by_series(row, jnp.sum(row.asked, axis=-1, dtype=per_slot.dtype))
     divergence = jnp.where(row.index >= 0, posterior.divergence(), 0.0)
-    return Terms(by_series(row, per_slot), divergence, points)
+    logits = None if model.classes is None else jax.vmap(model.classes)(posterior.mean)
+    return Terms(by_series(row, per_slot), divergence, points, logits)
 
 
 class Material(NamedTuple):
@@ -56,6 +62,16 @@ class Material(NamedTuple):
     count: Any  # ()
     divergence: Any  # the weight of KL
     decay: Any  # of the squared weights
+    warm_up: Any = 0.0  # steps until KL counts in full, where steps are counted
+    labels: Any = None  # (series,) the class of each, -1 of those that have none
+    label_weight: Any = 0.0  # of a series' cross-entropy
+
+
+class Warming(eqx.Module):
+    """A model in training and how many steps it has seen; the count is not trained."""
+
+    model: LatentModel
+    step: Int[Array, ""]
 
 
 def drawn(rows: Rows, count: Any, batch: int, key: Any) -> Rows:
@@ -71,10 +87,89 @@ def negative_elbo(batch: int) -> Objective:
     def objective(model: LatentModel, data: Material, key: Any) -> tuple[Any, Aux]:
         which, noise = jax.random.split(key)
         rows = drawn(data.rows, data.count, batch, which)
-        eps = jax.random.normal(noise, (*rows.begin.shape, model.latent), rows.t.dtype)
-        found = jax.vmap(terms, in_axes=(None, 0, 0))(model, rows, eps)
-        points = jnp.maximum(jnp.sum(found.points), 1.0)
-        bound = jnp.sum(found.log_likelihood) - data.divergence * jnp.sum(found.divergence)
-        return -bound / points + data.decay * weight_decay(model), Aux()
+        return _loss(model, rows, data, data.divergence, noise), Aux()
 
     return objective
+
+
+@functools.cache
+def warmed(batch: int, learn_noise: bool) -> Objective:
+    """`negative_elbo` whose divergence is warmed up (Bowman et al. 2016), of counted steps.
+
+    With labels a series' cross-entropy, `label_weight` times, counts beside its likelihood.
+    """
+
+    def objective(model: Warming, data: Material, key: Any) -> tuple[Any, Aux]:
+        which, noise = jax.random.split(key)
+        rows = drawn(data.rows, data.count, batch, which)
+        warmth = jnp.minimum(1.0, (model.step + 1) / jnp.maximum(data.warm_up, 1.0))
+        inner = model.model
+        if not learn_noise:
+            fixed = jax.lax.stop_gradient(inner.log_noise)
+            inner = eqx.tree_at(lambda m: m.log_noise, inner, fixed)
+        loss = _loss(inner, rows, data, data.divergence * warmth, noise)
+        return loss, Aux(state=_counted(model))
+
+    return objective
+
+
+def _counted(model: Warming) -> Warming:
+    """Nothing but the count, one further: what `fit` merges into the model."""
+    nothing = jax.tree.map(lambda _: None, model)
+    return eqx.tree_at(lambda m: m.step, nothing, model.step + 1, is_leaf=lambda x: x is None)
+
+
+def _loss(model: LatentModel, rows: Rows, data: Material, weight: Any, key: Any) -> Array:
+    eps = jax.random.normal(key, (*rows.begin.shape, model.latent), rows.t.dtype)
+    found = jax.vmap(terms, in_axes=(None, 0, 0))(model, rows, eps)
+    points = jnp.maximum(jnp.sum(found.points), 1.0)
+    bound = jnp.sum(found.log_likelihood) - weight * jnp.sum(found.divergence)
+    if found.logits is not None:
+        bound = bound - data.label_weight * _cross_entropy(found.logits, rows.index, data.labels)
+    return -bound / points + data.decay * weight_decay(model)
+
+
+def _cross_entropy(logits: Array, index: Array, labels: Array) -> Array:
+    """Summed over the series that have a label; nats."""
+    label = jnp.where(index >= 0, labels[jnp.maximum(index, 0)], -1)
+    found = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.maximum(label, 0)[..., None], -1)
+    return -jnp.sum(jnp.where(label >= 0, found[..., 0], 0.0))
+
+
+class Judged(NamedTuple):
+    """Rows of series to validate on; `asked` and `seen` say what is hidden and what is given."""
+
+    rows: Rows
+    labels: Any = None
+    label_weight: Any = 0.0
+
+
+@functools.cache
+def missed() -> Objective:
+    """Mean squared miss of the posterior's mean path, in standardised units.
+
+    With labels their mean cross-entropy, `label_weight` times, counts beside it.
+    """
+
+    def objective(model: Warming, data: Judged, key: Any) -> tuple[Any, Aux]:
+        inner = model.model
+
+        def one(row: Rows) -> tuple[Array, Array, Any]:
+            posterior = inner.posterior(row)
+            mean = inner.seen(inner.path(row, posterior.mean))
+            miss = jnp.where(row.asked, (mean - row.x) ** 2, 0.0)
+            logits = None if inner.classes is None else jax.vmap(inner.classes)(posterior.mean)
+            return jnp.sum(miss), jnp.sum(row.asked), logits
+
+        miss, count, logits = jax.lax.map(one, data.rows, batch_size=_BLOCK)
+        value = jnp.sum(miss) / jnp.maximum(jnp.sum(count), 1)
+        if logits is not None:
+            known = jnp.maximum(jnp.sum(data.labels >= 0), 1)
+            entropy = _cross_entropy(logits, data.rows.index, data.labels) / known
+            value = value + data.label_weight * entropy
+        return value, Aux()
+
+    return objective
+
+
+_BLOCK = 256  # rows of the validation that are in memory at once
