@@ -102,9 +102,9 @@ def measured(problem: Problem, clock: Clock) -> Profile:
     bench = Bench(problem, known, clock)
     stiff = bool(np.nanmax(seen.stiffness) > STIFF and seen.decay > STIFF)
     measure_solves(bench, stiff)
-    best, met = _best(bench)
+    best, met, told = _best(bench, stiff)
     ways = _gradients(bench)
-    notes = list(problem.notes)
+    notes = [*problem.notes, *told]
     if known.error > 0.1 * problem.tolerance:
         notes.append(f"The reference itself may be off by {known.error:.1g}: the tolerance is too "
                      "strict to be judged by it")  # fmt: skip
@@ -139,12 +139,21 @@ def _record(
     )
 
 
-def _best(bench: Bench) -> tuple[Tried, bool]:
-    """The quickest that is exact enough, else the most exact one."""
+def _best(bench: Bench, stiff: bool) -> tuple[Tried, bool, list[str]]:
+    """The quickest that is exact enough, else the most exact one; and what to say of it.
+
+    Where the field is stiff an implicit one goes first, if there is one: explicit steps stand at
+    the edge of their stability there, and another start may cross it.
+    """
     met = list(bench.within())
-    if met:
-        return met[0], True
-    return min(bench.tried, key=lambda t: t.result.error), False
+    if not met:
+        return min(bench.tried, key=lambda t: t.result.error), False, []
+    safe = [t for t in met if t.result.kind == "implicit"] if stiff else []
+    if not safe or safe[0] is met[0]:
+        return met[0], True, []
+    quick = met[0].result
+    said = f"{quick.seconds / safe[0].result.seconds:.2g} times the implicit method's time"
+    return safe[0], True, [f"Explicit, at the edge of its stability: {quick}: {said}"]
 
 
 def _options(bench: Bench, best: Tried) -> dict[str, Any]:

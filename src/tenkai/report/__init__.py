@@ -13,6 +13,7 @@ from . import diffusion as diffusion  # registers the pictures of diffusions
 from . import diffusion_sections as diffusion_sections  # registers the page of diffusions
 from . import panels as panels  # registers the picture of a whole estimator
 from . import portrait as portrait  # registers the pictures of equilibria and sensitivities
+from . import profile as profile  # registers the picture of a profile
 from . import solution as solution  # registers the pictures of variational problems
 from . import vae as vae  # registers the picture of a variational autoencoder
 from .axes import plot
