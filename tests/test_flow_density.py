@@ -594,12 +594,6 @@ def test_curves_know_rows_of_any_size() -> None:
     assert np.isfinite(far).all() and (np.diff(far) < 0).all()
 
 
-def test_flows_of_images_are_not_for_tables() -> None:
-    grey = np.random.default_rng(0).integers(0, 255, (50, 4))
-    with pytest.raises(tk.InputError, match="images"):
-        tk.FlowDensity(tk.flows.MultiscaleFFJORD((2, 2, 1))).fit(grey)
-
-
 def test_the_dear_direction_is_told() -> None:
     def ring(x: Any) -> Any:
         return -0.5 * ((jnp.sqrt(jnp.sum(x**2) + 1e-6) - 2) / 0.6) ** 2

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Where = Callable[[int], str]
+_COMMA = re.compile(r"[+-]?\d+,\d+")
 # Compared in lower case, without padding.
 MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none", "-")
 
@@ -62,10 +63,16 @@ def _is_missing(column: pd.Series) -> np.ndarray:
     return words.isin(MISSING).to_numpy()
 
 
+def has_decimal_commas(column: pd.Series) -> bool:
+    """Whether the first cell that is no number would be one with a point, as 1,5."""
+    bad = as_numbers(column)[1]
+    return bool(bad.any() and _COMMA.fullmatch(_first(column, bad)[1]))
+
+
 def not_numbers(column: pd.Series, bad: np.ndarray, where: Where) -> InputError:
     """The error for the first bad cell."""
     row, text = _first(column, bad)
-    comma = re.fullmatch(r"[+-]?\d+,\d+", text)
+    comma = _COMMA.fullmatch(text)
     return InputError(
         f"column {str(column.name)!r}",
         expected="numbers",

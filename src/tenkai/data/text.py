@@ -126,11 +126,15 @@ class TextTable:
                         do="remove or double the quote",
                     )
             elif len(fields) > width and (reason or any(f.strip() for f in fields[width:])):
+                whole = all(re.fullmatch(r"[+-]?\d+", f.strip()) for f in fields if f.strip())
+                commas = whole and self.delimiter == "," and len(fields) <= 2 * width
                 return InputError(
                     f"line {line}",
                     expected=f"{width} fields, as in the header",
                     got=f"{len(fields)}",
-                    do="quote text that holds the delimiter, or remove the extra fields",
+                    do="write decimal points, not commas, or separate columns by semicolons"
+                    if commas
+                    else "quote text that holds the delimiter, or remove the extra fields",
                 )
         return InputError(
             f"file {str(self.path)!r}", expected="a table", got=reason, do="check the file"

@@ -16,9 +16,31 @@ from ..records import Discretisation, Status
 _LOOKED_AT = 500  # rows on which a solve is judged
 _PATHS = 50  # rows along whose paths eigenvalues are taken
 _TOLERANCE = 0.02  # nats that the log density may move
-_BROKEN = 0.5
+_BROKEN = 25.0  # times as far
 _CLEAR = 2.0  # standard errors
 _POOR = 0.05  # share of draws that importance sampling keeps
+
+
+class Wording(NamedTuple):
+    """What a status says of a table or of images: one of them, and what to do."""
+
+    one: str
+    diverged: str
+    overfitted: str
+    beaten: str
+    finer: str
+
+
+TABLE = Wording(
+    "row", "raise noise=, decay= or kinetic=, or look at outliers",
+    "raise noise=, decay= or kinetic=, use more members, or more rows",
+    "use that one, or raise members=, noise= or steps=", "FFJORD(solver=Grid(16))",
+)  # fmt: skip
+IMAGES = Wording(
+    "image", "raise decay= or kinetic=, or lower rate=",
+    "raise decay= or kinetic=, or pass more images",
+    "use that one, or raise steps=, or pass a wider flow", "MultiscaleFFJORD(solver=Grid(16))",
+)  # fmt: skip
 
 
 class Evaluations(NamedTuple):
@@ -32,7 +54,7 @@ class Solves(NamedTuple):
     """What the solves of a continuous density show: cost, stiffness, steps that matter."""
 
     nfe: Evaluations
-    stiffness: float
+    stiffness: float | None  # not of images
     discretisation: Discretisation
     notes: tuple[str, ...]
 
@@ -65,47 +87,51 @@ def examine(
             "nats per row (median)"
         )
     nfe = Evaluations(float(moved.nfe.mean()), float(moved.nfe.max()))
-    check = _discretisation(grid, finer, adaptive, int(nfe.mean))
+    check = discretisation(grid, finer, adaptive, int(nfe.mean))
     return Solves(nfe, ratio, check, tuple(notes))
 
 
-def _discretisation(
-    grid: np.ndarray, finer: np.ndarray, adaptive: np.ndarray, nfe: int
-) -> Discretisation:
+def discretisation(
+    grid: np.ndarray, finer: np.ndarray, adaptive: np.ndarray, nfe: int,
+    tolerance: float = _TOLERANCE, words: Wording = TABLE,
+) -> Discretisation:  # fmt: skip
+    """Whether log densities move by more than `tolerance` nats when solved more exactly."""
     fine, free = (float(np.abs(grid - other).mean()) for other in (finer, adaptive))
     fine, free = (v if np.isfinite(v) else float("inf") for v in (fine, free))
-    is_ode = max(fine, free) <= _TOLERANCE
+    is_ode = max(fine, free) <= tolerance
     if is_ode:
         message = "this is a differential equation: its density does not depend on the steps"
     else:
         message = (
-            f"the log density moves by {max(fine, free):.2g} nats per row when the flow is solved "
-            "more exactly than it was trained: a discrete map rather than an equation. Do: more "
-            "steps in training, as FFJORD(solver=Grid(16)), or raise kinetic= or jacobian="
+            f"the log density moves by {max(fine, free):.2g} nats per {words.one} when the flow is "
+            "solved more exactly than it was trained: a discrete map rather than an equation. Do: "
+            f"more steps in training, as {words.finer}, or raise kinetic= or jacobian="
         )
-    return Discretisation(fine, free, _TOLERANCE, is_ode, message, nfe)
+    return Discretisation(fine, free, tolerance, is_ode, message, nfe)
 
 
 def status_of(
-    trained: Status, held: HeldOutDensity | None, solves: Solves | None, notes: tuple[str, ...]
-) -> Status:
-    """Whether a density learned from rows can be used."""
+    trained: Status, held: HeldOutDensity | None, solves: Solves | None, notes: tuple[str, ...],
+    words: Wording = TABLE,
+) -> Status:  # fmt: skip
+    """Whether a density learned from rows, or from images, can be used."""
     notes += _told(solves)
     if not trained.ok:
         return Status(
             trained.kind, trained.message, trained.cause, trained.remedy, False,
             (*trained.notes, *notes),
         )  # fmt: skip
-    broken = _broken(solves, notes)
+    broken = _broken(solves, notes, words)
     if broken is not None:
         return broken
     if held is None:
         return Status("trained", f"trained: {trained.message}", notes=notes)
-    message = f"held-out log density {held.mean:.4g} ± {held.error:.1g} nats per row"
+    message = f"held-out log density {held.mean:.4g} ± {held.error:.1g} nats per {words.one}"
     if not np.isfinite(held.mean):
         return Status(
-            "diverged", message, "rows that training did not see lie where the flow loses them",
-            "raise noise=, decay= or kinetic=, or look at outliers", False, notes,
+            "diverged", message,
+            f"{words.one}s that training did not see lie where the flow loses them",
+            words.diverged, False, notes,
         )  # fmt: skip
     best, gaussian = held.best, next((b for b in held.beside if b.name == "Gaussian"), None)
     if best is None:
@@ -113,13 +139,14 @@ def status_of(
     message += f" ({best.name}: {best.mean:.4g})"
     if gaussian is not None and gaussian.gain < -_CLEAR * gaussian.error:
         return Status(
-            "overfitted", message, f"a Gaussian is better on the same rows ({gaussian.mean:.4g})",
-            "raise noise=, decay= or kinetic=, use more members, or more rows", False, notes,
+            "overfitted", message,
+            f"a Gaussian is better on the same {words.one}s ({gaussian.mean:.4g})",
+            words.overfitted, False, notes,
         )  # fmt: skip
     if best.gain < -_CLEAR * best.error:
         return Status(
-            "beaten", message, f"a {best.name} ({best.chosen}) is better on the same rows",
-            "use that one, or raise members=, noise= or steps=", True, notes,
+            "beaten", message, f"a {best.name} ({best.chosen}) is better on the same {words.one}s",
+            words.beaten, True, notes,
         )  # fmt: skip
     return Status("trained", message, notes=notes)
 
@@ -138,7 +165,14 @@ def status_of_match(
     trained: Status, matched: Matched, solves: Solves | None, told: tuple[str, ...] = ()
 ) -> Status:
     """Whether a density matched to an unnormalised one can be used."""
-    notes = (*told, *_told(solves))
+    notes = (*told, *_nowhere(matched), *_told(solves))
+    if matched.lost:
+        return Status(
+            "not matched", f"the target is no number at {matched.lost:.1%} of the flow's own draws",
+            "a log density of NaN or plus infinity, from which training learned nothing",
+            "mend the target: -inf where the density is zero, and finite numbers elsewhere",
+            False, notes,
+        )  # fmt: skip
     if not trained.ok or not np.isfinite(matched.elbo):
         return Status(
             trained.kind if not trained.ok else "diverged", trained.message,
@@ -159,21 +193,32 @@ def status_of_match(
     return Status("matched", str(matched), notes=notes)
 
 
+def _nowhere(matched: Matched) -> tuple[str, ...]:
+    """Where the target is no number although the flow does not go there."""
+    if matched.lost or not matched.beyond:
+        return ()
+    return (
+        "the target is a number at every draw of the flow, but NaN or infinite at "
+        f"{matched.beyond:.0%} of places up to three times as far out: mass that lies there is "
+        "missed. Do: return -inf where the density is zero, and finite numbers elsewhere",
+    )
+
+
 def _told(solves: Solves | None) -> tuple[str, ...]:
     return () if solves is None else (*solves.notes, solves.discretisation.message)
 
 
-def _broken(solves: Solves | None, notes: tuple[str, ...]) -> Status | None:
+def _broken(solves: Solves | None, notes: tuple[str, ...], words: Wording = TABLE) -> Status | None:
     """A flow that is another one when it is solved exactly."""
     if solves is None:
         return None
     check = solves.discretisation
     move = max(check.finer, check.adaptive)
-    if move <= _BROKEN:
+    if move <= _BROKEN * check.tolerance:
         return None
     return Status(
-        "a discrete map", f"the log density moves by {move:.2g} nats per row when solved exactly",
+        "a discrete map",
+        f"the log density moves by {move:.2g} nats per {words.one} when solved exactly",
         "the grid of training is too coarse for the field that was learned",
-        "train with more steps, as FFJORD(solver=Grid(16)), or raise kinetic= or jacobian=",
-        False, notes,
+        f"train with more steps, as {words.finer}, or raise kinetic= or jacobian=", False, notes,
     )  # fmt: skip

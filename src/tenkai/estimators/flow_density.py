@@ -16,23 +16,19 @@ from sklearn.base import (
     TransformerMixin,
 )
 
-from ..devices import arithmetic
-from ..flows import checks, held_out, target
-from ..flows.density import Density
+from ..errors import InputError
 from ..flows.evaluation import Tolerance
 from ..flows.flow import Architecture
-from ..flows.learning import learn
-from ..flows.recipe import Recipe, default_architecture
-from ..flows.whitening import Shaping, Whitening
-from ..records import Fit, Status
+from ..flows.images.pixels import bits_per_dim
+from . import density_arguments as arguments
 from . import density_border as border
-from . import density_judgement as judgement
+from . import density_fitting as fitting
+from . import density_images as images
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
 Auto = Literal["auto"]
-_KEPT = 5000  # rows that the estimator keeps, for pictures
 
 
 class FlowDensity(
@@ -87,7 +83,7 @@ class FlowDensity(
         matching: int | Auto = "auto",
         steps: int | Auto = "auto",
         batch: int | Auto = "auto",
-        rate: float = 2e-3,
+        rate: float | Auto = "auto",
         noise: float | Auto = "auto",
         decay: float | Auto = "auto",
         kinetic: float | Auto = "auto",
@@ -103,7 +99,7 @@ class FlowDensity(
         self.matching: int | Auto = matching
         self.steps: int | Auto = steps
         self.batch: int | Auto = batch
-        self.rate = rate
+        self.rate: float | Auto = rate
         self.noise: float | Auto = noise
         self.decay: float | Auto = decay
         self.kinetic: float | Auto = kinetic
@@ -134,37 +130,12 @@ class FlowDensity(
         Raises `InputError` for NaN, columns that are no numbers, constant, copies of others or
         linear in them, fewer rows than columns, and arguments that cannot work.
         """
-        border.check_arguments(self)
-        x = border.table(self, X, reset=True)
-        names = border.column_names(X, x.shape[1])
-        c, known = (None, ()) if context is None else border.contexts(context, len(x))
-        notes = checks.check_singular(x, names)
-        if c is not None:
-            checks.check_fixed(x, c, names)
-        architecture = self.flow or default_architecture(x.shape[1], len(x))
-        border.check_trains(architecture, "fit")
-        repeats = checks.repeats(x, names)
-        shaping = Shaping.fit(x)
-        scaled = None if c is None else Whitening.standardising(c)
-        known_z = None if c is None or scaled is None else scaled.forward(c)
-        with arithmetic(self.precision):
-            learned = learn(
-                shaping.forward(x), known_z, architecture, self._recipe(), seed=self.seed, log=log,
-                progress=progress, checkpoint=checkpoint,
-            )  # fmt: skip
-        self.names_, self.context_names_, self.repeats_ = names, known, repeats
-        self.matched_ = None
-        self.architecture_ = architecture
-        self._keep(Density(_numpy(learned.model), shaping, scaled), x, c)
-        logs = learned.held_out + shaping.log_det(x)
-        self.held_out_ = held_out.compare(x, c, logs, simple=self.compare, seed=self.seed)
-        self.seconds_ = dict(learned.seconds)
-        solves = self._examine(x, c)
-        told = (*repeats.notes, *notes, *learned.notes, *border.price_of(architecture))
-        last = learned.fits[-1]
-        told += judgement.uncompared(self.held_out_, self.compare)
-        status = judgement.status_of(last.status, self.held_out_, solves, told)
-        self._finish(status, learned.history, sum(made.steps for made in learned.fits))
+        arguments.check_arguments(self)
+        options = fitting.Watching(log=log, progress=progress, checkpoint=checkpoint)
+        if images.is_images(X, self.flow):
+            images.learn_images(self, X, context, options)
+        else:
+            fitting.learn_rows(self, X, context, options)
         return self
 
     @border.all_or_nothing
@@ -194,95 +165,57 @@ class FlowDensity(
         >>> density.sample(3).shape
         (3, 2)
         """
-        border.check_arguments(self)
-        dim = border.count_of(dim, "dim", "variables")
-        centre, width = (
-            border.per_variable(n, v, dim) for n, v in (("mean", mean), ("scale", scale))
-        )
-        places = centre + width * np.random.default_rng(self.seed).normal(size=(256, dim))
-        with arithmetic(self.precision):
-            border.check_target(log_density, places)
-        architecture = self.flow or default_architecture(dim, 1000)
-        border.check_trains(architecture, "match")
-        placed = target.Placed(log_density, tuple(centre.tolist()), tuple(width.tolist()))
-        with arithmetic(self.precision):
-            mixture, made = target.match(
-                placed, architecture, self._recipe(), seed=self.seed, log=log, progress=progress,
-                checkpoint=checkpoint,
-            )  # fmt: skip
-        self.n_features_in_ = dim
-        vars(self).pop("feature_names_in_", None)  # of an earlier `fit`
-        self.names_, self.context_names_ = border.column_names(None, dim), ()
-        self.held_out_ = self.repeats_ = None
-        whitening = Whitening(centre, np.diag(1 / width), np.diag(width))
-        density = Density(_numpy(mixture), Shaping.straight(whitening))
-        self.architecture_ = architecture
-        self.matched_, x = target.judge(density, log_density, self.seed)
-        self._keep(density, x, None)
-        self.seconds_ = {"density matching": made.seconds}
-        status = judgement.status_of_match(
-            made.status, self.matched_, self._examine(x, None), border.price_of(architecture)
-        )
-        self._finish(status, list(made.history), made.steps)
+        arguments.check_arguments(self)
+        options = fitting.Watching(log=log, progress=progress, checkpoint=checkpoint)
+        fitting.match_target(self, log_density, dim, mean, scale, options)
         return self
-
-    def _recipe(self) -> Recipe:
-        names = (
-            "members", "matching", "steps", "batch", "noise", "decay", "kinetic", "jacobian",
-            "straight",
-        )  # fmt: skip
-        chosen = {n: getattr(self, n) for n in names if getattr(self, n) != border.AUTO}
-        return Recipe(**chosen, rate=self.rate, jitter=self.jitter)
-
-    def _keep(self, density: Density, x: np.ndarray, c: np.ndarray | None) -> None:
-        """The density, and some rows for pictures."""
-        few = np.sort(np.random.default_rng(self.seed).permutation(len(x))[:_KEPT])
-        self.density_, self.model_ = density, density.mixture
-        self.data_, self.context_ = x[few], None if c is None else c[few]
-        self._n_features_out = density.dim
-
-    def _examine(self, x: np.ndarray, c: np.ndarray | None) -> judgement.Solves | None:
-        solves = judgement.examine(self.density_, x, c, self.seed)
-        self.nfe_ = None if solves is None else solves.nfe
-        self.stiffness_ = None if solves is None else solves.stiffness
-        self.discretisation_ = None if solves is None else solves.discretisation
-        return solves
-
-    def _finish(self, status: Status, history: list[dict[str, Any]], steps: int) -> None:
-        self.fit_ = Fit(self.model_, status, history, sum(self.seconds_.values()), steps)
 
     def score_samples(self, X: Any, context: Any = None) -> Float[np.ndarray, " n"]:
         """Log density of every row, in nats and the units of X; -inf where the flow loses a row."""
         border.require_fitted(self)
-        x = border.table(self, X, reset=False)
+        x = images.rows_of(self, X)
         return self.density_.log_density(x, border.given(self, context, len(x)))
 
     def score(self, X: Any, y: Any = None, context: Any = None) -> float:
         """Mean log density per row, as scikit-learn's `GaussianMixture` (not a sum)."""
         return float(np.mean(self.score_samples(X, context)))
 
+    def bits_per_dim(self, X: Any) -> float:
+        """Mean bits per pixel and channel of images, ``-log p / (dim log 2)``, as is published.
+
+        Raises `InputError` for tables of real numbers, whose density has no bits.
+        """
+        border.require_fitted(self)
+        if self.images_ is None:
+            raise InputError(
+                "bits_per_dim", expected="a density of images", got="one of real numbers",
+                do="use score, in nats",
+            )  # fmt: skip
+        return float(bits_per_dim(self.score(X), self.density_.dim))
+
     def sample(
         self, n: int = 1, context: Any = None, *, seed: int | None = None
     ) -> Float[np.ndarray, "n dim"]:
         """`n` rows drawn from the density; `context` is one for all, or one for each."""
         border.require_fitted(self)
-        count = border.count_of(n)
+        count = arguments.count_of(n)
         known = border.given(self, context, count)
         seed = self.seed if seed is None else seed
-        border.check_seed(seed)
-        return self.density_.sample(count, known, seed)
+        arguments.check_seed(seed)
+        return images.as_given(self, self.density_.sample(count, known, seed))
 
     def transform(self, X: Any, context: Any = None) -> Float[np.ndarray, "n dim"]:
         """Rows to the base, where they are standard normal; of an ensemble, by the best member."""
         border.require_fitted(self)
-        x = border.table(self, X, reset=False)
+        x = images.rows_of(self, X)
         return self.density_.to_base(x, border.given(self, context, len(x)))
 
     def inverse_transform(self, Z: Any, context: Any = None) -> Float[np.ndarray, "n dim"]:
         """Rows of the base to the units of X, the inverse of `transform`."""
         border.require_fitted(self)
         z = border.base_rows(Z, self.n_features_in_)
-        return self.density_.to_data(z, border.given(self, context, len(z)))
+        rows = self.density_.to_data(z, border.given(self, context, len(z)))
+        return images.as_given(self, rows)
 
     def frames(
         self, x: Any, fractions: Any, context: Any = None
@@ -293,15 +226,15 @@ class FlowDensity(
         ensemble, by the best member. Raises `InputError` for flows that have no time.
         """
         border.require_fitted(self)
-        x = border.table(self, x, reset=False)
-        at = border.fractions_of(fractions)
+        x = images.rows_of(self, x)
+        at = arguments.fractions_of(fractions)
         return self.density_.frames(x, at, border.given(self, context, len(x)))
 
     def frame_density(self, x: Any, fraction: float, context: Any = None) -> np.ndarray:
         """Log density (n,) at rows `x` of the flow stopped at a fraction; see `frames`."""
         border.require_fitted(self)
-        x = border.table(self, x, reset=False)
-        at = float(border.fractions_of(fraction)[0])
+        x = images.rows_of(self, x)
+        at = float(arguments.fractions_of(fraction)[0])
         return self.density_.log_density_at(x, at, border.given(self, context, len(x)))
 
     def with_tolerance(self, rtol: float = 1e-5, atol: float | None = None) -> FlowDensity:
@@ -312,7 +245,7 @@ class FlowDensity(
         Raises `InputError` for flows that are not solved.
         """
         border.require_fitted(self)
-        both = border.tolerance_of(rtol, atol)
+        both = arguments.tolerance_of(rtol, atol)
         other = copy.copy(self)
         other.density_ = self.density_.with_tolerance(Tolerance(*both))
         return other
@@ -344,7 +277,8 @@ class FlowDensity(
         if self.nfe_ is not None:
             lines.append(
                 f"{self.nfe_.mean:.0f} evaluations of the field per row ({self.nfe_.max:.0f} at "
-                f"most) at tolerance 1e-5, stiffness {self.stiffness_:.2g}"
+                "most) at tolerance 1e-5"
+                + ("" if self.stiffness_ is None else f", stiffness {self.stiffness_:.2g}")
             )
         return "\n".join([*lines, *self.fit_.status.notes])
 
@@ -362,11 +296,3 @@ class FlowDensity(
         tags = super().__sklearn_tags__()
         tags.non_deterministic = False
         return tags
-
-
-def _numpy(tree: Any) -> Any:
-    """Arrays as NumPy, so that estimators pickle and survive other precisions."""
-    import equinox as eqx
-    import jax
-
-    return jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, tree)

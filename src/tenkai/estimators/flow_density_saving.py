@@ -18,11 +18,13 @@ from ..flows.density import Density
 from ..flows.evaluation import Tolerance
 from ..flows.flow import Architecture
 from ..flows.held_out import Beside, HeldOutDensity
+from ..flows.images.density import ImageDensity
 from ..flows.mixture import Mixture
 from ..flows.target import Matched
 from ..flows.whitening import Shaping, Whitening
 from ..records import Discretisation, Fit
 from ..storage import save_model, unflatten
+from .density_images import ImageForm
 from .density_judgement import Evaluations
 from .flow_density import FlowDensity
 from .saving import status_from
@@ -32,14 +34,8 @@ _ROOMS = ("unfold", "flows.multistep")
 
 def save(estimator: FlowDensity, path: Path | str) -> None:
     """Write the model file of a fitted `FlowDensity`."""
-    density = estimator.density_
-    arrays = {
-        "flows": density.mixture.flows, "weights": density.mixture.weights,
-        "tail": density.mixture.tail,
-        "scale": density.scale._asdict() | {"whitening": density.scale.whitening._asdict()},
-        "context_scale": None if density.context is None else density.context._asdict(),
-        "data": estimator.data_, "context": estimator.context_,
-    }  # fmt: skip
+    density, form = estimator.density_, estimator.images_
+    arrays = {"data": estimator.data_, "context": estimator.context_} | _arrays(density)
     built = estimator.architecture_
     words = described(built)
     fit = estimator.fit_
@@ -50,7 +46,8 @@ def save(estimator: FlowDensity, path: Path | str) -> None:
         feature_names=hasattr(estimator, "feature_names_in_"),
         architecture=words, user_fields={"flow": None if words else _named(built)},
         own_flow=estimator.flow is not None,
-        members=len(density.mixture), tolerance=list(density.tolerance),
+        members=None if form else len(density.mixture), tolerance=list(density.tolerance),
+        images=_dictionary(form), settings=estimator.settings_,
         repeats=_dictionary(estimator.repeats_),
         held_out=_dictionary(estimator.held_out_), matched=_dictionary(estimator.matched_),
         nfe=estimator.nfe_, stiffness=estimator.stiffness_,
@@ -73,33 +70,64 @@ def read(
     estimator = FlowDensity(**(meta["arguments"] | {"flow": built if meta["own_flow"] else None}))
     names, context_names = tuple(meta["names"]), tuple(meta["context_names"])
 
-    def part(name: str) -> dict[str, np.ndarray]:
-        start = f"{name}."
-        return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
-
-    template = _template(built, len(names), len(context_names), meta["members"])
-    trained = unflatten(template, part("flows"), f"file {path}")
-    scale = part("scale")
-    shaping = Shaping(scale["curves"], Whitening(*_whitening(part("scale.whitening"))))
-    given = part("context_scale")
-    density = Density(
-        Mixture(trained, arrays["weights"], arrays["tail"]), shaping,
-        Whitening(*_whitening(given)) if given else None, Tolerance(*meta["tolerance"]),
-    )  # fmt: skip
+    tolerance, known = Tolerance(*meta["tolerance"]), len(context_names)
+    if meta.get("images") is None:
+        density: Any = _table(path, arrays, built, len(names), known, meta["members"], tolerance)
+        estimator.images_ = None
+    else:
+        form = meta["images"]
+        estimator.images_ = ImageForm(**(form | {"shape": tuple(form["shape"])}))
+        template = eqx.filter_eval_shape(built.build, len(names), key=jax.random.key(0))
+        trained: Any = unflatten(template, _part(arrays, "flow"), f"file {path}")
+        density = ImageDensity(trained, tolerance)
     estimator.architecture_ = built
     estimator.names_, estimator.context_names_ = names, context_names
     estimator.n_features_in_ = len(names)
     if meta["feature_names"]:
         setattr(estimator, "feature_names_in_", np.array(names, dtype=object))  # noqa: B010
-    estimator.density_, estimator.model_ = density, density.mixture
+    estimator.density_, estimator.model_ = density, density.model
     estimator._n_features_out = len(names)
     estimator.data_, estimator.context_ = arrays["data"], arrays.get("context")
     _findings(estimator, meta)
     fit = meta["fit"]
     estimator.seconds_ = fit["stages"]
     status = status_from(fit["status"])
-    estimator.fit_ = Fit(density.mixture, status, fit["history"], fit["seconds"], fit["steps"])
+    estimator.settings_ = meta.get("settings", {})  # older files do not tell them
+    estimator.fit_ = Fit(density.model, status, fit["history"], fit["seconds"], fit["steps"])
     return estimator
+
+
+def _arrays(density: Density | ImageDensity) -> dict[str, Any]:
+    """What the density is made of."""
+    if isinstance(density, ImageDensity):
+        return {"flow": density.flow}
+    return {
+        "flows": density.mixture.flows, "weights": density.mixture.weights,
+        "tail": density.mixture.tail,
+        "scale": density.scale._asdict() | {"whitening": density.scale.whitening._asdict()},
+        "context_scale": None if density.context is None else density.context._asdict(),
+    }  # fmt: skip
+
+
+def _part(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The arrays below a name."""
+    start = f"{name}."
+    return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+
+
+def _table(
+    path: Path | str, arrays: dict[str, np.ndarray], built: Architecture, dim: int, known: int,
+    members: int, tolerance: Tolerance,
+) -> Density:  # fmt: skip
+    """The density of a table."""
+    template = _template(built, dim, known, members)
+    trained = unflatten(template, _part(arrays, "flows"), f"file {path}")
+    scale, given = _part(arrays, "scale"), _part(arrays, "context_scale")
+    shaping = Shaping(scale["curves"], Whitening(*_whitening(_part(arrays, "scale.whitening"))))
+    return Density(
+        Mixture(trained, arrays["weights"], arrays["tail"]), shaping,
+        Whitening(*_whitening(given)) if given else None, tolerance,
+    )  # fmt: skip
 
 
 def _findings(estimator: FlowDensity, meta: dict[str, Any]) -> None:

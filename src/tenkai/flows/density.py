@@ -35,6 +35,11 @@ class Density:
         return self.mixture.flows.dim
 
     @property
+    def model(self) -> Mixture:
+        """What was learned."""
+        return self.mixture
+
+    @property
     def best(self) -> Flow:
         """The flow of the largest weight, for rows that `scale` has shaped."""
         return self.mixture.member(self.mixture.best)

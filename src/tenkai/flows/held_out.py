@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .baselines import Baseline, baselines, can_fit, choose
-from .checks import folds
+from .checks import folds, groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,15 +33,17 @@ class Beside:
 class HeldOutDensity:
     """Mean log density of rows under members that did not train on them: nats, raw units.
 
-    `error` is the standard error of `mean` over `rows`. Each of `beside` was fitted to four fifths
-    of the rows and asked for the same left-out ones; there is none where these do not determine a
-    covariance, because they are too few or a column does not vary among them.
+    `error` is the standard error of `mean` over `rows`, in which equal rows count as one. Each of
+    `beside` was fitted to four fifths of the rows and asked for the same left-out ones; there is
+    none where these do not determine a covariance, because they are too few or a column does not
+    vary among them.
     """
 
     mean: float
     error: float
     rows: int
     beside: tuple[Beside, ...] = ()
+    unit: str = "row"
 
     @property
     def best(self) -> Beside | None:
@@ -57,7 +59,7 @@ class HeldOutDensity:
         return pd.DataFrame([flow, *rows], columns=["density", "chosen", "mean", "gain", "error"])
 
     def __str__(self) -> str:
-        lines = [f"held-out log density {self.mean:.4g} ± {self.error:.2g} nats per row"]
+        lines = [f"held-out log density {self.mean:.4g} ± {self.error:.2g} nats per {self.unit}"]
         lines += [f"  {b.name} ({b.chosen}): {b.mean:.4g}" for b in self.beside]
         return "\n".join(lines)
 
@@ -77,14 +79,15 @@ def compare(
     random = np.random.default_rng(seed)
     asked = np.sort(random.permutation(seen)[:_MOST_ASKED]) if simple else seen
     mine = logs[asked]
+    same = groups((x if context is None else np.hstack([x, context]))[asked])
     beside: tuple[Beside, ...] = ()
     if parts := _simple(x, context, asked, random, seed) if simple else []:
         order = np.argsort(np.concatenate([test for test, _ in parts]))
         for kind in zip(*(fitted for _, fitted in parts), strict=True):
             theirs = np.concatenate([b.log_density for b in kind])[order]
-            gain, error = _mean(mine - theirs)
+            gain, error = mean_of(mine - theirs, same)
             beside += (Beside(kind[0].name, kind[0].chosen, float(theirs.mean()), gain, error),)
-    return HeldOutDensity(*_mean(mine), len(asked), beside)
+    return HeldOutDensity(*mean_of(mine, same), len(asked), beside)
 
 
 def _simple(
@@ -104,9 +107,27 @@ def _simple(
     return parts
 
 
-def _mean(values: np.ndarray) -> tuple[float, float]:
-    """The mean and its standard error."""
+def mean_of(
+    values: Float[np.ndarray, " rows"], same: Int[np.ndarray, " rows"]
+) -> tuple[float, float]:
+    """The mean and its standard error, where rows with the same number in `same` count as one.
+
+    Copies of a row say nothing new: the error is clustered by distinct row,
+    ``s^2 = G / (G - 1) sum_g (sum_{i in g} (v_i - mean))^2 / n^2`` (Liang and Zeger 1986). Without
+    copies it is the standard deviation over the root of n.
+
+    >>> import numpy as np
+    >>> v, once = np.array([1.0, 2.0, 4.0]), np.arange(3)
+    >>> mean_of(np.repeat(v, 10), np.repeat(once, 10)) == mean_of(v, once)
+    True
+    """
     if not np.isfinite(values).all():  # a row far out, of which the flow loses track
         return float(values.mean()), float("inf")
-    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("inf")
-    return float(values.mean()), float(error)
+    mean = values.mean()
+    sums = np.bincount(same, values - mean)
+    sums = sums[np.bincount(same) > 0]
+    different = len(sums)
+    if different < 2:
+        return float(mean), float("inf")
+    variance = different / (different - 1) * (sums**2).sum() / len(values) ** 2
+    return float(mean), float(variance**0.5)

@@ -36,13 +36,14 @@ class Learned:
 
     `held_out` (rows,) is the log density, in the units that `learn` was given, of every row under
     the member that did not train on it; NaN where all did. `fits` are the trainings in order,
-    `seconds` what each took.
+    `seconds` what each took, `recipe` how it was done.
     """
 
     model: Mixture
     fits: tuple[Fit, ...]
     held_out: Float[np.ndarray, " rows"]
     seconds: dict[str, float]
+    recipe: Recipe
     notes: tuple[str, ...] = ()
 
     @property
@@ -95,7 +96,8 @@ def learn(
         fits["likelihood"] = stage("likelihood", flows, objective, steps, recipe.rate)
         flows = fits["likelihood"].model
     model, unseen = _mixed(flows, tuple(fits.values()), x, context, split)
-    return Learned(model, tuple(fits.values()), unseen, {k: f.seconds for k, f in fits.items()})
+    seconds = {k: f.seconds for k, f in fits.items()}
+    return Learned(model, tuple(fits.values()), unseen, seconds, recipe)
 
 
 @eqx.filter_jit

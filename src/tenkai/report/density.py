@@ -8,7 +8,17 @@ import numpy as np
 
 from ..errors import InputError
 from .axes import dress, new_figure, plot
-from .density_findings import Transporting, Way, chosen_columns, limits, shown, surface, way
+from .density_findings import (
+    Transporting,
+    Way,
+    chosen_columns,
+    images_of,
+    limits,
+    shown,
+    surface,
+    way,
+)
+from .density_images import images_and_samples
 from .fonts import lettering
 from .palette import FLOW, INK, LEARNED
 
@@ -24,8 +34,17 @@ _CURVES = "Blues"
 def _(found: Any, *, columns: Any = None) -> np.ndarray:
     """One variable: curve and rows. Two: surface, samples, frames. More: pairs, rows and samples.
 
+    Of images: some of them, samples, and the bits per dimension over training.
+
     `columns` names those of a pair plot (default: up to five that depend most on others).
     """
+    if images_of(found) is not None:
+        if columns is not None:
+            raise InputError(
+                "columns", expected="none: images are shown whole", got=repr(columns),
+                do="leave it out",
+            )  # fmt: skip
+        return images_and_samples(found)
     rows, samples = shown(found)
     dim = rows.shape[1]
     with lettering():

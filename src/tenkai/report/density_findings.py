@@ -80,8 +80,12 @@ def chosen_columns(rows: np.ndarray) -> tuple[int, ...]:
 
 
 @gather.register(Transporting)
-def _(estimator: Transporting, forecasts: Any = None, coverage: float = 0.9) -> DensityFindings:
+def _(estimator: Transporting, forecasts: Any = None, coverage: float = 0.9) -> About:
     found: Any = estimator
+    if images_of(found) is not None:
+        from .density_images import gathered
+
+        return gathered(found)
     rows, samples = shown(found)
     plain = not found.context_names_
     what = "A density" if plain else "A conditional density"
@@ -97,7 +101,7 @@ def _(estimator: Transporting, forecasts: Any = None, coverage: float = 0.9) -> 
         observations=len(found.data_) if repeats is None else repeats.rows,
         fit=found.fit_,
         seconds=dict(found.seconds_),
-        settings=dict(found.get_params(deep=False)),
+        settings=used(found),
         notes=(),
         model=found.model_,
         members=len(found.model_),
@@ -114,6 +118,27 @@ def _(estimator: Transporting, forecasts: Any = None, coverage: float = 0.9) -> 
         stiffness=found.stiffness_,
         discretisation=found.discretisation_,
     )
+
+
+def images_of(found: Any) -> Any:
+    """How the images were given that the density was learned from; None of a table."""
+    return getattr(found, "images_", None)
+
+
+def used(found: Any) -> dict[str, Any]:
+    """The arguments, with what "auto" and no flow became; what did nothing is left out."""
+    made, out = getattr(found, "settings_", {}), {}
+    for name, value in found.get_params(deep=False).items():
+        auto = isinstance(value, str) and value == "auto"
+        if auto and name in made:
+            number = made[name]
+            said = f"{number:.3g}" if isinstance(number, float) else f"{number}"
+            out[name] = f"{said} (auto)"
+        elif name == "flow" and value is None and hasattr(found, "architecture_"):
+            out[name] = f"{found.architecture_!r} (auto)"
+        elif not auto or not made:
+            out[name] = value
+    return out
 
 
 def shown(found: Any, most: int = SHOWN) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .density_findings import Transporting
+from .density_findings import Transporting, images_of
 from .verdict import Verdict, verdict
 
 
@@ -14,6 +14,11 @@ from .verdict import Verdict, verdict
 def _(estimator: Transporting) -> tuple[Verdict, Verdict]:
     """The held-out log density (of a match: its importance weights), and repeated values."""
     found: Any = estimator
+    if images_of(found) is not None:
+        from .density_images import gathered
+        from .density_images import quality as of_images
+
+        return of_images(gathered(found)), repeated(found.repeats_)
     return quality(found.held_out_, found.matched_), repeated(found.repeats_)
 
 
@@ -62,7 +67,7 @@ def cost(nfe: Any, stiffness: float | None) -> Verdict | None:
         return None
     sentence = (
         f"evaluations of the field per row (at most {nfe.max:.0f}) by an adaptive solver at "
-        f"tolerance 1e-5; stiffness ratio {stiffness:.2g}."
+        "tolerance 1e-5" + ("." if stiffness is None else f"; stiffness ratio {stiffness:.2g}.")
     )
     return Verdict("Cost", f"{nfe.mean:.0f}", sentence)
 

@@ -10,10 +10,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
+from ..evaluation import Evaluation, Way, log_density_of
 from .pixels import bits_per_dim, read_images
 from .scales import ImageFlow
-from .training import in_blocks
+
+_TOGETHER = 100  # images that move at once
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,63 @@ class Bits:
         return f"{self.mean:.3f} ± {self.error:.3f} bits/dim"
 
 
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """``log p(x + u)`` in nats of images, for every draw of the noise u; what the solves took."""
+
+    logs: Float[np.ndarray, "draws images"]
+    nfe: Float[np.ndarray, "draws images"]
+    ok: Bool[np.ndarray, "draws images"]
+
+
+def log_densities(
+    flow: ImageFlow, x: Float[Any, "images dim"], *, draws: int = 1, seed: int = 0,
+    block: int = _TOGETHER,
+) -> Draws:  # fmt: skip
+    """The log density of images of whole grey levels under `draws` draws of the uniform noise."""
+    found = carried(flow, "to_base", dequantised(x, draws, seed), seed=seed, block=block)
+    parts = (log_density_of(found), found.nfe, found.ok)
+    return Draws(*(part.reshape(draws, len(x)) for part in parts))
+
+
+def dequantised(x: Float[Any, "images dim"], draws: int, seed: int) -> np.ndarray:
+    """Whole grey levels plus uniform noise, (draws * images, dim), one draw behind the other."""
+    noise = np.random.default_rng(seed).uniform(size=(draws, *np.shape(x)))
+    return (np.asarray(x) + noise).reshape(-1, noise.shape[-1])
+
+
+def carried(
+    flow: ImageFlow, way: Way, x: Float[np.ndarray, "rows dim"], *, seed: int = 0,
+    block: int = _TOGETHER,
+) -> Evaluation:  # fmt: skip
+    """Rows of pixels to the base, or back, by the flow's own solver and divergence.
+
+    They go through the program `block` at a time, the last ones filled up with copies, so that any
+    number of rows shares it.
+    """
+    x, parts = np.asarray(x, flow.logit.shift.dtype), []
+    for i in range(0, len(x), block):
+        few = x[i : i + block]
+        few = np.concatenate([few, np.broadcast_to(few[:1], (block - len(few), flow.dim))])
+        parts.append(jax.device_get(_moved(flow, way, few, np.uint32(seed), np.uint32(i))))
+    y, log_det, nfe, ok = (np.concatenate(p)[: len(x)] for p in zip(*parts, strict=True))
+    finite = np.isfinite(y).all(1) & np.isfinite(log_det)
+    y, log_det = y.astype(float), log_det.astype(float)
+    return Evaluation(y, log_det, np.zeros(len(x)), nfe.astype(float), ok & finite)
+
+
 @eqx.filter_jit
-def _moved(flow: ImageFlow, x: Any, key: Any, block: int) -> tuple[Any, Any, Any]:
-    return in_blocks(flow, x, key, block)
+def _moved(flow: ImageFlow, way: Way, x: Any, seed: Any, first: Any) -> tuple[Any, Any, Any, Any]:
+    key, n = jax.random.key(seed), len(x)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(n, dtype="uint32"))
+    moved = jax.vmap(lambda x, k: getattr(flow, way)(x, key=k))(x, keys)
+    nfe, ok = (jnp.broadcast_to(jnp.asarray(v), (n,)) for v in (moved.nfe, moved.ok))
+    return moved.y, moved.log_det, nfe, ok
 
 
-def evaluate(flow: ImageFlow, x: Any, *, draws: int = 1, seed: int = 0, block: int = 100) -> Bits:
+def evaluate(
+    flow: ImageFlow, x: Any, *, draws: int = 1, seed: int = 0, block: int = _TOGETHER
+) -> Bits:
     """Bits per dimension of rows of whole grey levels, `block` images at a time.
 
     By the flow's own solver and divergence: ``evaluate(flow.with_tolerance(1e-5), x)`` is the
@@ -56,30 +110,23 @@ def evaluate(flow: ImageFlow, x: Any, *, draws: int = 1, seed: int = 0, block: i
     20
     """
     x = read_images(x, flow.dim, flow.logit.levels)
-    noise = np.random.default_rng(seed).uniform(size=(draws, *x.shape))
-    dtype = flow.logit.shift.dtype
-    filled = jnp.asarray((x + noise).reshape(-1, flow.dim), dtype)
-    key = jax.random.key(seed)
-    logs, nfe, ok = (np.asarray(v) for v in _moved(flow, filled, key, block))
-    logs = logs.reshape(draws, len(x)).astype(np.float64)
-    each = bits_per_dim(logs.mean(axis=0), flow.dim)
-    together = np.logaddexp.reduce(logs, axis=0) - math.log(draws)
+    found = log_densities(flow, x, draws=draws, seed=seed, block=min(block, draws * len(x)))
+    each = bits_per_dim(found.logs.mean(axis=0), flow.dim)
+    together = np.logaddexp.reduce(found.logs, axis=0) - math.log(draws)
     return Bits(
         float(each.mean()), float(each.std(ddof=1) / math.sqrt(len(x))) if len(x) > 1 else math.nan,
-        float(np.mean(bits_per_dim(together, flow.dim))), float(nfe.mean()), float(ok.mean()),
-        len(x), draws,
+        float(np.mean(bits_per_dim(together, flow.dim))), float(found.nfe.mean()),
+        float(found.ok.mean()), len(x), draws,
     )  # fmt: skip
 
 
 def draw_images(flow: ImageFlow, count: int, *, seed: int = 0) -> np.ndarray:
-    """Samples as whole grey levels, (count, h, w, c)."""
-    return np.asarray(_drawn(flow, jax.random.key(seed), count)).reshape(count, *flow.shape)
+    """Samples as whole grey levels, (count, h, w, c), by the flow's own solver."""
+    z = np.random.default_rng(seed).standard_normal((count, flow.dim))
+    x = carried(flow, "to_data", z, seed=seed, block=min(count, _TOGETHER)).y
+    return whole(x, flow.logit.levels).reshape(count, *flow.shape)
 
 
-@eqx.filter_jit
-def _drawn(flow: ImageFlow, key: Any, count: int) -> Any:
-    base, estimate = jax.random.split(key)
-    z = jax.random.normal(base, (count, flow.dim), flow.logit.shift.dtype)
-    keys = jax.random.split(estimate, count)
-    x = jax.vmap(lambda z, k: flow.to_data(z, key=k).y)(z, keys)
-    return jnp.clip(jnp.floor(x), 0, flow.logit.levels - 1).astype(jnp.int32)
+def whole(x: Float[np.ndarray, "rows dim"], levels: int) -> Int[np.ndarray, "rows dim"]:
+    """The grey level in whose unit of width each pixel lies."""
+    return np.clip(np.floor(x), 0, levels - 1).astype(int)

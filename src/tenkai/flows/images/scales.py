@@ -180,8 +180,30 @@ class ImageFlow(Flow):
     ) -> ImageFlow:
         """The same flow, solved adaptively; exact divergence up to 256 pixels, else as trained."""
         solver = Adaptive(rtol, rtol if atol is None else atol, **options)
-        exact = Exact() if self.dim <= _EXACT_UP_TO else None
-        return self.with_solver(solver, divergence=exact)
+        return self.with_exact_divergence().with_solver(solver)
+
+    def with_exact_divergence(self) -> ImageFlow:
+        """The same flow with exact divergence up to 256 pixels, beyond as it was trained."""
+        if self.dim > _EXACT_UP_TO:
+            return self
+        return self._each(lambda f: f.with_solver(f.solver, divergence=Exact()))
+
+    def refined(self, times: int) -> ImageFlow:
+        """The same flow on grids so many times as fine; no change where it is solved adaptively."""
+
+        def finer(flow: ContinuousFlow) -> ContinuousFlow:
+            solver = flow.solver
+            if not isinstance(solver, Grid):
+                return flow
+            return flow.with_solver(Grid(times * solver.steps, solver.method, solver.memory))
+
+        return self._each(finer)
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether it is made of differential equations."""
+        parts = jax.tree.leaves(self, is_leaf=lambda node: isinstance(node, ContinuousFlow))
+        return any(isinstance(part, ContinuousFlow) for part in parts)
 
     def _each(self, change: Callable[[ContinuousFlow], ContinuousFlow]) -> ImageFlow:
         def continuous(node: Any) -> bool:
