@@ -29,7 +29,7 @@ from tenkai.estimators.flow_density import FlowDensity
 from tenkai.flows import FFJORD, Architecture, Grid, Planar, RealNVP, baselines, checks
 from tenkai.flows import Adaptive as Adaptively
 from tenkai.flows.evaluation import COUNTED, Tolerance, between, combined, evaluate, log_density_of
-from tenkai.flows.held_out import compare
+from tenkai.flows.held_out import compare, mean_of
 from tenkai.flows.whitening import Shaping, Whitening
 
 SMALL = FFJORD(width=16, depth=1, solver=Grid(4))
@@ -565,6 +565,26 @@ def test_held_out_rows_are_compared() -> None:
     for b in found.beside:
         assert b.gain == pytest.approx(-9.0 - b.mean)
     assert compare(x, None, np.full(400, np.nan)) is None
+
+
+def test_copies_of_a_row_count_once_in_the_error() -> None:
+    v = np.random.default_rng(0).normal(size=50)
+    once, each = mean_of(v, np.arange(50)), np.arange(50)
+    assert once == pytest.approx((v.mean(), v.std(ddof=1) / 50**0.5), rel=1e-12)
+    assert mean_of(np.tile(v, 4), np.tile(each, 4)) == pytest.approx(once, rel=1e-12)
+    # Copies of one row among others: the error of weighted means.
+    weights = np.ones(50, int)
+    weights[0] = 30
+    mean, error = mean_of(np.repeat(v, weights), np.repeat(each, weights))
+    spread = (weights * (v - mean)) ** 2
+    assert error == pytest.approx((50 / 49 * spread.sum()) ** 0.5 / weights.sum(), rel=1e-12)
+    assert mean_of(np.ones(5), np.zeros(5, int))[1] == float("inf")
+    x = rows(60)
+    logs = -0.5 * (x**2).sum(1)
+    copied = compare(np.tile(x, (3, 1)), None, np.tile(logs, 3), simple=False)
+    alone = compare(x, None, logs, simple=False)
+    assert copied is not None and alone is not None
+    assert copied.error == pytest.approx(alone.error)
 
 
 @pytest.mark.parametrize("kind", ["few rows", "hardly varies", "two values"])

@@ -191,9 +191,9 @@ def learn_images(estimator: FlowDensity, x: Any, context: Any, options: Watching
     estimator.names_ = tuple(f"x{j}" for j in range(density.dim))
     estimator.context_names_, estimator.matched_ = (), None
     estimator.repeats_ = Repeats(len(rows), len(rows) - int(groups(rows).max()) - 1, ())
-    estimator.settings_ = {"members": 1} | {
-        n: getattr(recipe, n) for n in ("steps", "batch", "rate", "kinetic", "jacobian", "decay")
-    }
+    told = ("steps", "batch", "rate", "decay")
+    told += ("kinetic", "jacobian") if density.is_continuous else ()
+    estimator.settings_ = {"members": 1} | {n: getattr(recipe, n) for n in told}
     _judge(estimator, density, rows, fold > 1, judging, made)
 
 

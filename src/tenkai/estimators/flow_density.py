@@ -34,7 +34,7 @@ Auto = Literal["auto"]
 class FlowDensity(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
 ):  # fmt: skip
-    """Learns the density of the rows of a table, in nats in the units of the table.
+    """Learns the density of the rows of a table, in nats in the units of the table, or of images.
 
     ``log p(x) = log N(z; 0, I) + log |det dz/dx|`` where a flow carries ``x`` to ``z``: by default
     the solution of a differential equation (FFJORD), regularised, several of them as an ensemble
@@ -42,13 +42,16 @@ class FlowDensity(
     Flows train on fixed grids; densities and samples are solved adaptively, row by row, in float64,
     with exact divergence where the field has it in closed form or up to 64 columns.
 
+    Images of whole grey levels, (n, h, w) or (n, h, w, channels), are learned by flows of images:
+    see `tenkai.flows.images.ImageDensity`; they take no members, matching, noise or jitter.
+
     Args:
-        flow: an architecture of `tenkai.flows`, as ``tk.flows.RealNVP()``; None chooses one by
-            rows and columns.
+        flow: an architecture of `tenkai.flows`, as ``tk.flows.RealNVP()``, of images as
+            ``tk.flows.MultiscaleFFJORD((28, 28, 1))``; None chooses one by rows and columns.
         members: flows in the ensemble; each leaves out rows of its own, which judge it.
         matching, steps: optimiser steps of flow matching, which comes first in continuous flows
             and solves nothing, and of likelihood.
-        batch, rate: rows in a step, and Adam's learning rate.
+        batch, rate: rows in a step, and Adam's learning rate ("auto": 2e-3, of images 1e-2).
         noise, decay: standard deviation of noise on (shaped) rows, and weight decay.
         kinetic, jacobian: weights of the energy of the paths and of the field's Jacobian, which
             keep a continuous flow cheap to solve (Finlay et al. 2020).
@@ -63,6 +66,7 @@ class FlowDensity(
     field per row at tolerance 1e-5, mean and max), `stiffness_` (median ratio of the largest to the
     smallest rate of the flow), `discretisation_` (whether it is an equation or a discrete map),
     `data_` and `context_` (up to 5000 rows, for pictures; they are saved with the model),
+    `settings_` (what every "auto" became), `images_` (shape, type and levels, of images),
     `seconds_`. After `match`: `matched_` (ELBO, log normaliser, effective sample size) instead of
     `held_out_` and `repeats_`.
 
@@ -121,7 +125,7 @@ class FlowDensity(
         progress: bool | None = None,
         checkpoint: Path | str | None = None,
     ) -> FlowDensity:
-        """Learn from rows `X` (n, dim), an array or a DataFrame; `y` is ignored.
+        """Learn from rows `X` (n, dim), an array or a DataFrame, or images; `y` is ignored.
 
         With `context` (n, k) the density is ``p(x | context)``. `log` is a history.jsonl,
         `progress` a bar (None: on a terminal or in a notebook), `checkpoint` a folder from which an
@@ -171,7 +175,10 @@ class FlowDensity(
         return self
 
     def score_samples(self, X: Any, context: Any = None) -> Float[np.ndarray, " n"]:
-        """Log density of every row, in nats and the units of X; -inf where the flow loses a row."""
+        """Log density of every row, in nats and the units of X; -inf where the flow loses a row.
+
+        Of images the mean of ``log p(x + u)`` over four draws of uniform noise, nats per image.
+        """
         border.require_fitted(self)
         x = images.rows_of(self, X)
         return self.density_.log_density(x, border.given(self, context, len(x)))
@@ -196,7 +203,7 @@ class FlowDensity(
     def sample(
         self, n: int = 1, context: Any = None, *, seed: int | None = None
     ) -> Float[np.ndarray, "n dim"]:
-        """`n` rows drawn from the density; `context` is one for all, or one for each."""
+        """`n` rows or images drawn from the density; `context` is one for all, or one for each."""
         border.require_fitted(self)
         count = arguments.count_of(n)
         known = border.given(self, context, count)
@@ -239,8 +246,6 @@ class FlowDensity(
 
     def with_tolerance(self, rtol: float = 1e-5, atol: float | None = None) -> FlowDensity:
         """The same density, solved with other tolerances; `atol` is `rtol` unless told.
-
-        Without it both are 1e-6.
 
         Raises `InputError` for flows that are not solved.
         """

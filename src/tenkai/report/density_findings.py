@@ -15,6 +15,10 @@ COLUMNS = 5  # of a pair plot
 FRAMES = 31
 _SIDE = 90  # points along one side of a surface
 _MOVED = 500  # points of an animation
+_RECIPE = (
+    "members", "matching", "steps", "batch", "rate", "noise", "decay", "kinetic", "jacobian",
+    "straight", "jitter",
+)  # fmt: skip
 _MARGIN = 0.08  # of the range, around the rows
 
 
@@ -128,7 +132,10 @@ def images_of(found: Any) -> Any:
 def used(found: Any) -> dict[str, Any]:
     """The arguments, with what "auto" and no flow became; what did nothing is left out."""
     made, out = getattr(found, "settings_", {}), {}
+    idle = set(_RECIPE) - set(made) if made else set()
     for name, value in found.get_params(deep=False).items():
+        if name in idle:
+            continue
         auto = isinstance(value, str) and value == "auto"
         if auto and name in made:
             number = made[name]
@@ -136,7 +143,7 @@ def used(found: Any) -> dict[str, Any]:
             out[name] = f"{said} (auto)"
         elif name == "flow" and value is None and hasattr(found, "architecture_"):
             out[name] = f"{found.architecture_!r} (auto)"
-        elif not auto or not made:
+        else:
             out[name] = value
     return out
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from ..records import Discretisation
 from .axes import dress, new_figure, number, running
 from .density_findings import used
-from .density_verdict import cost, nature, repeated
+from .density_verdict import cost, nature
 from .findings import About
 from .fonts import lettering
 from .palette import AHEAD, INK, LEARNED, QUIET, colour
@@ -24,7 +24,7 @@ from .traces import HEIGHT, axis_of, curve, framed
 from .verdict import Verdict
 
 _SHOWN = 40  # images, and as many samples
-_ACROSS = 10
+_ACROSS = 8
 _SIDE = 360  # pixels of the page that a sheet of images is at least as wide as
 
 
@@ -126,7 +126,7 @@ def images_and_samples(found: Any) -> np.ndarray:
 
 @sections.register
 def _(f: ImageFindings, heading: str, page: Page) -> str:
-    cards = (quality(f), repeated(f.repeats), cost(f.nfe, None), nature(f.discretisation))
+    cards = (quality(f), copies(f), cost(f.nfe, None), nature(f.discretisation))
     told = () if f.discretisation is None else (f.discretisation.message,)
     lead = f"{f.kind} learned from {f.observations:,} images of {f.levels} grey levels."
     parts = [
@@ -150,6 +150,17 @@ def quality(f: ImageFindings) -> Verdict:
     if best is not None:
         told += f"; the best simple density ({best.name}): {f.bits(best.mean):.3f}"
     return Verdict("Held-out bits per dimension", value, f"{told}.")
+
+
+def copies(f: ImageFindings) -> Verdict:
+    """Images that are there more than once."""
+    count = f.repeats.duplicates
+    sentence = (
+        "of the images repeat an earlier one, and stay on its side of every split."
+        if count
+        else "no image is there twice."
+    )
+    return Verdict("Repeated images", f"{count:,} of {f.repeats.rows:,}", sentence)
 
 
 def _pictures(f: ImageFindings) -> str:

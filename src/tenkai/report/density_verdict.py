@@ -15,10 +15,10 @@ def _(estimator: Transporting) -> tuple[Verdict, Verdict]:
     """The held-out log density (of a match: its importance weights), and repeated values."""
     found: Any = estimator
     if images_of(found) is not None:
-        from .density_images import gathered
-        from .density_images import quality as of_images
+        from . import density_images as images
 
-        return of_images(gathered(found)), repeated(found.repeats_)
+        findings = images.gathered(found)
+        return images.quality(findings), images.copies(findings)
     return quality(found.held_out_, found.matched_), repeated(found.repeats_)
 
 

@@ -1,6 +1,7 @@
 """Flows of images: squeeze, logit, several scales; FFJORD and Glow with convolutions."""
 
 from ...convolution import Convolution
+from .density import ImageDensity
 from .dynamics import ConvDynamics
 from .evaluation import draw_images, evaluate
 from .ffjord import MultiscaleFFJORD
@@ -13,6 +14,7 @@ __all__ = [
     "ConvDynamics",
     "ConvGlow",
     "Convolution",
+    "ImageDensity",
     "ImageFlow",
     "ImageRecipe",
     "MultiscaleFFJORD",
