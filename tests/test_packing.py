@@ -32,7 +32,8 @@ def test_every_time_of_every_series_stands_once_where_its_steps_are():
         step = rows.step[r, cell]
         at = rows.since[r, step] + rows.part[r, cell] * rows.length[r, step]
         np.testing.assert_allclose(at, one.t, atol=1e-5)
-        assert np.flatnonzero(rows.start[r] == p).tolist() == [step[0]]
+        first = np.flatnonzero(rows.start[r] == p)
+        assert first.tolist() == [step[0] - 1] and rows.length[r, first[0]] == 0
     assert rows.length.max() <= 0.3 + 1e-6
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from .multistep import GROWING, nodes, steps_of, weights
 
 
 class Spell(NamedTuple):
@@ -78,6 +79,7 @@ class Rows(NamedTuple):
     since: Any  # (rows, steps) where a step begins
     length: Any  # (rows, steps) how long it is, 0 for padding
     start: Any  # (rows, steps)
+    phase: Any  # (rows, steps) steps since the series began, as far as the solver counts
     begin: Any  # (rows, places)
     end: Any  # (rows, places)
     index: Any  # (rows, places)
@@ -114,11 +116,6 @@ def _masks(given: Sequence[tuple[np.ndarray | None, np.ndarray]]) -> np.ndarray 
     if all(mask is None for mask, _ in given):
         return None
     return np.concatenate([np.ones(x.shape, bool) if m is None else m for m, x in given])
-
-
-def steps_of(duration: np.ndarray, longest: float) -> np.ndarray:
-    """Steps of equal length over each series, none longer than `longest`."""
-    return np.maximum(1, np.ceil(np.asarray(duration) / longest - 1e-6)).astype(int)
 
 
 def pack(
@@ -212,9 +209,7 @@ def _lay(
     source = block.ptr[members][one] + inner
     cell = (row[one], slot[one] + inner)
     begun = block.t[block.ptr[members]]
-    h = block.duration[members] / steps
-    passed = (block.t[source] - begun[one]) / np.where(h, h, 1.0)[one]
-    at = np.minimum(passed.astype(int), steps[one] - 1)
+    h, into, part = _inside(block.t[source] - begun[one], block.duration[members], steps, one)
     x = block.x[source]
     observed = ~np.isnan(x)
     out = _empty(int(row[-1]) + 1, shape, x.shape[1])
@@ -223,16 +218,35 @@ def _lay(
     out.seen[cell] = observed if block.seen is None else observed & block.seen[source]
     out.asked[cell] = observed if block.asked is None else observed & block.asked[source]
     out.owner[cell] = place[one]
-    out.step[cell] = step[one] + at
-    out.part[cell] = passed - at
+    out.step[cell] = step[one] + into
+    out.part[cell] = part
     one, inner = _within(steps)
-    way = (row[one], step[one] + inner)
-    out.since[way] = begun[one] + h[one] * inner
-    out.length[way] = h[one]
+    way, ends = (row[one], step[one] + inner), _ends(steps)
+    out.since[way] = begun[one] + h[one] * ends[np.maximum(inner - 1, 0)]
+    out.length[way] = h[one] * np.diff(ends, prepend=0.0)[inner]
+    out.phase[way] = np.minimum(inner, len(weights().predict) - 1)
     out.start[row, step] = place
     out.begin[row, place], out.end[row, place] = slot, slot + slots - 1
     out.index[row, place] = members
     return out
+
+
+def _ends(steps: np.ndarray) -> np.ndarray:
+    """Where the longest series' steps end, in full steps; one that solves nothing has one step."""
+    return np.ones(1) if steps.max() == 1 else nodes(int(steps.max()) - GROWING - 1)
+
+
+def _inside(
+    passed: np.ndarray, duration: np.ndarray, steps: np.ndarray, one: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per series a full step's length; per slot the step of its series it is in, and how far."""
+    ends = _ends(steps)
+    h = duration / ends[steps - 1]
+    at = passed / np.where(h, h, 1.0)[one]
+    into = np.minimum(np.maximum(np.searchsorted(ends, at, side="right"), 1), (steps - 1)[one])
+    if len(ends) == 1:
+        return h, into, at
+    return h, into, (at - ends[into - 1]) / (ends[into] - ends[into - 1])
 
 
 def _before(counts: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -260,6 +274,7 @@ def _empty(rows: int, shape: Shape, dim: int) -> Rows:
         since=np.zeros(steps, np.float32),
         length=np.zeros(steps, np.float32),
         start=np.full(steps, -1, np.int32),
+        phase=np.zeros(steps, np.int32),
         begin=np.zeros(places, np.int32),
         end=np.zeros(places, np.int32),
         index=np.full(places, -1, np.int32),

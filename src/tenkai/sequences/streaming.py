@@ -11,7 +11,8 @@ import numpy as np
 from ..data import Scaler
 from ..data.shards import Shards
 from ..errors import InputError
-from .packing import Block, Rows, Shape, best_fit, pack, steps_of
+from .multistep import steps_of
+from .packing import Block, Rows, Shape, best_fit, pack
 from .units import Units
 
 Prepare = Callable[[Block, np.random.Generator], Block]

@@ -1,0 +1,131 @@
+"""The solver of packed series: Adams' predictor and corrector, one evaluation of the field a step.
+
+Every series begins with a step of length zero, which only evaluates, and its first full step is cut
+into growing ones, each as long as all before it together; then all steps are equal. So a step's
+weights depend on how many came before it in its series and on nothing else, series start anywhere
+in a row, and the grid of a series does not depend on where it ends.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float, Int
+
+from ..unfold import unfold
+
+ORDER = 4  # slopes that are remembered
+GROWING = 4  # halvings of the first step, whose own error is cubic
+
+
+class Weights(NamedTuple):
+    """By phase (steps since the series began), of the past slopes, and with the new one in front.
+
+    In units of the step's length; phases beyond the last are as the last.
+    """
+
+    predict: Float[np.ndarray, "phases order"]
+    correct: Float[np.ndarray, "phases order+1"]
+
+
+class Knots(NamedTuple):
+    """The path at the end of every step: states and slopes, both (steps, latent)."""
+
+    y: Float[Array, "steps latent"]
+    slope: Float[Array, "steps latent"]
+
+
+def nodes(count: int) -> Float[np.ndarray, " nodes"]:
+    """Where a series' steps end, in full steps: 0, the growing ones, 1, 2, ..., `count`."""
+    return np.concatenate([[0.0], 0.5 ** np.arange(GROWING, 0, -1), np.arange(1, count + 1)])
+
+
+def steps_of(duration: np.ndarray, longest: float) -> np.ndarray:
+    """Steps of each series: equal ones none longer than `longest`, and those of the beginning.
+
+    One each where `longest` is infinite: for models that solve nothing.
+    """
+    if not np.isfinite(longest):
+        return np.ones(np.shape(duration), int)
+    full = np.maximum(1, np.ceil(np.asarray(duration) / longest - 1e-6)).astype(int)
+    return full + GROWING + 1
+
+
+@functools.cache
+def weights() -> Weights:
+    """Those of the polynomials through the known slopes (Hairer, Noersett and Wanner 1993, III.1).
+
+    Adams-Bashforth predicts from `ORDER` past slopes, Adams-Moulton corrects with the new one too.
+    """
+    grid = nodes(2 * ORDER)
+    last = int(np.searchsorted(grid, ORDER + 1))  # all its slopes stand at equal distances
+    predict, correct = np.zeros((last + 1, ORDER)), np.zeros((last + 1, ORDER + 1))
+    for i in range(1, last + 1):
+        past = (grid[max(0, i - ORDER) : i][::-1] - grid[i - 1]) / (grid[i] - grid[i - 1])
+        predict[i, : len(past)] = _integral(past)
+        correct[i, : len(past) + 1] = _integral(np.append(1.0, past))
+    return Weights(predict, correct)
+
+
+def _integral(at: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Weights of the values at these nodes for the integral of their polynomial over [0, 1]."""
+    powers = np.arange(len(at))
+    return np.linalg.solve(at[None] ** powers[:, None], 1.0 / (powers + 1))
+
+
+def knots(
+    field: Callable,
+    begun: Float[Array, "steps latent"],
+    begins: Any,
+    end: Float[Array, " steps"],
+    length: Float[Array, " steps"],
+    phase: Int[Array, " steps"],
+) -> Knots:
+    """The path through all series of one row, one scan.
+
+    `begins` (steps,) says where a step opens a series, whose state is then `begun`. With past
+    slopes ``f_j``: ``p = y + h sum_j b_j f_j``, ``f = field(end, p)``, the new slope, and
+    ``y + h (c_0 f + sum_j c_j f_j)``.
+    """
+    predict, correct = (jnp.asarray(w, begun.dtype)[phase] * length[:, None] for w in weights())
+
+    def step(state: tuple, x: tuple) -> tuple:
+        y, past = state
+        b, c, end, start, opens = x
+        y = jnp.where(opens, start, y)
+        past = tuple(jnp.where(opens, 0.0, f) for f in past)
+        # All else is linear: the backward pass needs only where the field was evaluated.
+        at = checkpoint_name(_moved(y, b, past), "field")
+        slope = field(end, at)
+        return _moved(y, c, (slope, *past)), (slope, *past[:-1])
+
+    zero = jnp.zeros_like(begun[0])
+    _, (y, slope) = unfold(
+        step, (zero, (zero,) * ORDER), (predict, correct, end, begun, begins),
+        keep=lambda state: (state[0], state[1][0]),
+    )  # fmt: skip
+    return Knots(y, slope)
+
+
+def _moved(y: Array, weights: Array, slopes: tuple[Array, ...]) -> Array:
+    return y + sum(weights[j] * slope for j, slope in enumerate(slopes))
+
+
+def between(found: Knots, step: Int[Array, " slots"], h: Array, part: Array) -> Array:
+    """The path a `part` into each `step` (slots,) of length `h`: the cubic through ends and slopes.
+
+    Its error is O(h^4) (Hairer, Noersett and Wanner 1993, II.6.7).
+    """
+    y0, y1, f0, f1 = found.y[step - 1], found.y[step], found.slope[step - 1], found.slope[step]
+    return jax.vmap(_cubic)(y0, y1, f0, f1, h, part)
+
+
+def _cubic(y0: Array, y1: Array, f0: Array, f1: Array, h: Any, s: Any) -> Array:
+    bend = (1 - 2 * s) * (y1 - y0) + (s - 1) * h * f0 + s * h * f1
+    return (1 - s) * y0 + s * y1 + s * (s - 1) * bend
