@@ -52,7 +52,8 @@ class ODERNN(Estimator):
 
     After `fit`: `fit_` (status, history), `model_` (`tenkai.sequences.recurrent.RecurrentModel`),
     `held_out_` (log density, error, coverage; labels; beside simple forecasts), `classes_`,
-    `data_`, `filled_` (share of the packed slots that hold data), `seconds_`.
+    `labels_` (each series' class number, -1 unknown), `data_`, `filled_` (share of the packed
+    slots that hold data), `seconds_`.
 
     Source: Rubanova, Chen and Duvenaud 2019; Che et al. 2018 (GRU-D); Cho et al. 2014 (GRU).
 
@@ -61,7 +62,7 @@ class ODERNN(Estimator):
     >>> t = [np.sort(rng.uniform(0, 10, rng.integers(5, 20))) for _ in range(40)]
     >>> x = [np.sin(one + rng.uniform(0, 6)) + 0.1 * rng.normal(size=len(one)) for one in t]
     >>> rnn = tk.ODERNN(hidden=8, steps=100).fit(x, t)
-    >>> len(rnn.forecast(horizon=2.0)), rnn.reconstruct(series=0).values.shape[1]
+    >>> len(rnn.forecast(horizon=2.0)), rnn.reconstruct(data=x[:1], t=t[:1]).values.shape[1]
     (40, 1)
     """
 
@@ -123,7 +124,8 @@ class ODERNN(Estimator):
         count = 0 if classes is None else len(classes)
         with arithmetic(self.precision):
             learned = learn(data, number, count, design, log=log, progress=progress)
-        self.data_, self.names_, self.classes_ = data, data.names, classes
+        self.data_, self.names_ = data, data.names
+        self.classes_, self.labels_ = classes, number
         self.model_, self.reader_ = learned.model, learned.reader
         self.held_out_, self.filled_ = learned.held, learned.filled
         made = learned.fit
@@ -133,46 +135,46 @@ class ODERNN(Estimator):
         return self
 
     def reconstruct(
-        self, t: Any = None, series: Any = None, coverage: float = 0.9, *, data: Any = None
+        self, times: Any = None, *, data: Any = None, t: Any = None, coverage: float = 0.9
     ) -> Path | list[Path]:
-        """The mean and the interval of an observation at raw times `t`, given the earlier ones.
+        """The mean and the interval of an observation at raw `times`, given the earlier ones.
 
-        With ``sides="both"`` given all others. `t` are by default the times of the series, each of
-        which does not see its own values. One series gives a `Path`, several a list.
+        With ``sides="both"`` given all others. By default at the times of the series, each of which
+        does not see its own values. `data` (with `t` as in `fit`) are other series. One series
+        gives a `Path`, several a list.
 
         Raises `InputError` for times outside of a series.
         """
-        known = self._known(data)
+        known = self._known(data, t)
         coverage = border.check_coverage(coverage)
-        chosen = [known[i] for i in border.pick(known, series)]
-        asked = border.asked_times(t, known)
-        at = [one.t if asked is None else asked for one in chosen]
-        for one, times in zip(chosen, at, strict=True):
-            if len(times) and (times.min() < one.t[0] or times.max() > one.t[-1]):
+        asked = border.asked_times(times, known)
+        at = [one.t if asked is None else np.unique(asked) for one in known]
+        for one, when in zip(known, at, strict=True):
+            if len(when) and (when.min() < one.t[0] or when.max() > one.t[-1]):
                 raise InputError(
-                    "t", expected="times within the series", got="some outside",
+                    "times", expected="times within the series", got="some outside",
                     do="use forecast for later times",
                 )  # fmt: skip
-        spells = [self.reader_.spell(s, x) for s, x in zip(chosen, at, strict=True)]
+        spells = [self.reader_.spell(s, x) for s, x in zip(known, at, strict=True)]
         made = [
-            self._path(known, one, times, found, coverage)
-            for one, times, found in zip(chosen, at, self._said(spells), strict=True)
+            self._path(known, one, when, found, coverage)
+            for one, when, found in zip(known, at, self._said(spells), strict=True)
         ]
         return made[0] if len(made) == 1 else made
 
     def forecast(
-        self, horizon: Any = None, *, times: Any = None, data: Any = None, coverage: float = 0.9,
-        draws: int = 200, seed: int = 0,
+        self, horizon: Any = None, *, times: Any = None, data: Any = None, t: Any = None,
+        coverage: float = 0.9, draws: int = 200, seed: int = 0,
     ) -> Forecast | list[Forecast]:  # fmt: skip
         """The continuation of each series by draws: every value drawn is seen from then on.
 
         `horizon` is in units of the time column (a number, or "10D" for dates); `times` (for all
-        series, or a dictionary by id) overrides it. `data` are other series than the trained ones.
+        series, or a dictionary by id) overrides it. `data` (with `t` as in `fit`) are other series.
         The mean is that of the densities along the draws, the interval theirs of an observation.
 
         Raises `InputError` for ``sides="both"``, which gives no density of the future.
         """
-        known = self._known(data)
+        known = self._known(data, t)
         coverage = border.check_coverage(coverage)
         if self.sides == "both":
             raise InputError(
@@ -192,12 +194,12 @@ class ODERNN(Estimator):
             made.append(Forecast(day, *bands, coverage, known.names, one.id, known.time_name))
         return made[0] if len(made) == 1 else made
 
-    def score(self, data: Any = None) -> float:
+    def score(self, data: Any = None, t: Any = None) -> float:
         """The mean log density per observed value, nats, in the units of the data.
 
         With ``sides="both"`` every value is given all others, which is no density of a series.
         """
-        known = self._known(data)
+        known = self._known(data, t)
         found = self._said(self.reader_.spells(known))
         logs = [
             log_densities(self.reader_.units.state.forward(one.x), *self._own(one, made)[:2])
@@ -205,12 +207,12 @@ class ODERNN(Estimator):
         ]
         return float(np.nanmean(np.concatenate(logs) - np.log(self.reader_.units.state.scale)))
 
-    def predict_proba(self, data: Any = None) -> Float[np.ndarray, "series classes"]:
+    def predict_proba(self, data: Any = None, t: Any = None) -> Float[np.ndarray, "series classes"]:
         """The probability of every class, out of all that each series has shown.
 
         Raises `InputError` where the model was learned without labels.
         """
-        known = self._known(data)
+        known = self._known(data, t)
         if self.classes_ is None:
             raise InputError(
                 "predict_proba", expected="a model learned with labels", got="one without",
@@ -219,9 +221,9 @@ class ODERNN(Estimator):
         found = self._said(self.reader_.spells(known))
         return softmax(np.stack([f.logits for f in found]).astype(float), axis=-1)  # type: ignore[arg-type]
 
-    def predict(self, data: Any = None) -> np.ndarray:
+    def predict(self, data: Any = None, t: Any = None) -> np.ndarray:
         """The likeliest class of each series."""
-        likeliest = self.predict_proba(data).argmax(-1)
+        likeliest = self.predict_proba(data, t).argmax(-1)
         assert self.classes_ is not None
         return self.classes_[likeliest]
 
@@ -241,12 +243,12 @@ class ODERNN(Estimator):
 
         save(self, path)
 
-    def _known(self, data: Any) -> Trajectories:
+    def _known(self, data: Any, t: Any) -> Trajectories:
         """The trained series, or others with the same variables."""
         self._fitted()
         if data is None:
             return self.data_
-        return border.match_columns(border.as_trajectories(data, learn=False), self.data_)
+        return border.match_columns(border.as_trajectories(data, t, learn=False), self.data_)
 
     def _said(self, spells: Any) -> list[Said]:
         with arithmetic(self.precision):

@@ -25,8 +25,11 @@ from .saving import arrays_of, data_of, description, status_from
 def save(rnn: ODERNN, path: Path | str) -> None:
     """Write the model file of a fitted `ODERNN`."""
     data, made, reader = rnn.data_, rnn.fit_, rnn.reader_
+    arrays: dict[str, Any] = {"model": rnn.model_, "series": [arrays_of(s) for s in data]}
+    if rnn.labels_ is not None:
+        arrays["labels"] = rnn.labels_
     save_model(
-        path, {"model": rnn.model_, "series": [arrays_of(s) for s in data]},
+        path, arrays,
         class_name="ODERNN", arguments=rnn.get_params() | {"method": rnn.method.name},
         names=data.names, data=description(data),
         scaling={"state": reader.units.state.to_dict(), "span": reader.units.span,
@@ -45,6 +48,7 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
     rnn.data_ = data = data_of(arrays, meta)
     rnn.names_ = data.names
     rnn.classes_ = None if meta["classes"] is None else np.array(meta["classes"])
+    rnn.labels_ = arrays.get("labels")
     rnn.reader_ = Reader(Units(Scaler.from_dict(scaling["state"]), scaling["span"]),
                          scaling["every"])  # fmt: skip
     stored = {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")}
