@@ -7,7 +7,7 @@ import functools
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -37,7 +37,8 @@ class Ragged(NamedTuple):
 
         if not self.named:
             return np.zeros(0, np.uint64)
-        return hash_array(np.array(self.ids, dtype=object), categorize=False)
+        names = np.array(self.ids, dtype=object)
+        return cast("Any", hash_array)(names, categorize=False)
 
     def observed(self) -> Ragged:
         """Without the series in which nothing was observed."""
