@@ -12,6 +12,7 @@ from jaxtyping import Float
 from ..data import Series, Trajectories
 from ..records import Forecast, Path
 from ..sequences.evaluation import (
+    Beliefs,
     Moments,
     class_logits,
     draws_at,
@@ -19,7 +20,7 @@ from ..sequences.evaluation import (
     posteriors,
 )
 from ..sequences.held_out import DRAWS, KINDS, Scores, conformal, noise_of
-from ..sequences.latent import LatentModel, Posterior
+from ..sequences.latent import LatentModel
 from ..sequences.learning import Learned
 from ..sequences.units import Units
 
@@ -118,7 +119,7 @@ class Predictor:
         with np.errstate(invalid="ignore", over="ignore"):
             return float(max(np.abs(a - b).max() for a, b in zip(coarse, fine, strict=True)))
 
-    def _posterior(self, series: Sequence[Series]) -> Posterior:
+    def _posterior(self, series: Sequence[Series]) -> Beliefs:
         return posteriors(self.model, self.units.spells(series), self.longest)
 
     def _moments(

@@ -12,11 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .latent import LatentModel, Posterior
-from .packing import Block, Rows, Shape, Spell, pack, steps_of
+from .latent import LatentModel
+from .multistep import steps_of
+from .packing import Block, Rows, Shape, Spell, pack
 
 _ROWS = 32  # rows that are solved side by side
 _NUMBERS = 10_000_000  # of all draws of a block of series
+
+
+class Beliefs(NamedTuple):
+    """Mean and standard deviation of the state at which each series begins, (series, latent)."""
+
+    mean: np.ndarray
+    sd: np.ndarray
 
 
 class Moments(NamedTuple):
@@ -36,13 +44,13 @@ def normals(draws: int, latent: int, seed: int = 0) -> Float[np.ndarray, "draws 
     return np.concatenate([half, -half])[:draws]
 
 
-def posteriors(model: LatentModel, spells: Sequence[Spell], longest: float) -> Posterior:
+def posteriors(model: LatentModel, spells: Sequence[Spell], longest: float) -> Beliefs:
     """Of the state at the beginning of every spell, both (series, latent)."""
     rows = shared(spells, longest)
     mean, sd = (np.asarray(a, np.float64) for a in _encoded(model, real(rows)))
     own = rows.index >= 0
     order = np.argsort(rows.index[own])
-    return Posterior(mean[own][order], sd[own][order])
+    return Beliefs(mean[own][order], sd[own][order])
 
 
 def class_logits(model: LatentModel, z: np.ndarray) -> np.ndarray:
@@ -76,7 +84,7 @@ def draws_at(
 
 
 def moments(
-    model: LatentModel, posterior: Posterior, times: Sequence[np.ndarray], longest: float,
+    model: LatentModel, posterior: Beliefs, times: Sequence[np.ndarray], longest: float,
     *, draws: int, seed: int = 0, latent: bool = False,
 ) -> Moments:  # fmt: skip
     """Mean and standard deviation over draws of the posterior, at each series' own times."""
@@ -130,8 +138,7 @@ def shared(spells: Sequence[Spell] | Block, longest: float) -> Rows:
     block = spells if isinstance(spells, Block) else Block.of(spells)
     exact = Shape.of(block.slots, steps_of(block.duration, longest))
     rows = pack(block, longest, Shape(*(rounded(n) for n in exact)))
-    spare = -len(rows.owner) % _ROWS if len(rows.owner) > _ROWS else 0
-    spare = rounded(len(rows.owner) + spare) - len(rows.owner)
+    spare = rounded(len(rows.owner)) - len(rows.owner)
     return jax.tree.map(partial(_with_empty, spare), Rows(*rows))._replace(
         owner=_with_empty(spare, rows.owner, -1), start=_with_empty(spare, rows.start, -1),
         index=_with_empty(spare, rows.index, -1),
@@ -139,9 +146,8 @@ def shared(spells: Sequence[Spell] | Block, longest: float) -> Rows:
 
 
 def rounded(n: int) -> int:
-    """Up to a power of two, or one and a half times that."""
-    power = 1 << max(int(n) - 1, 0).bit_length()
-    return 3 * power // 4 if n <= 3 * power // 4 and power >= 4 else power
+    """Up to a power of two, at least 32."""
+    return max(32, 1 << (int(n) - 1).bit_length())
 
 
 def _with_empty(count: int, a: np.ndarray, value: Any = 0) -> np.ndarray:

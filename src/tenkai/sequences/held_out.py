@@ -153,7 +153,10 @@ def _joined(kind: str, some: list[_Found]) -> _Found:
         "mean", "last value" if kind == "after" else "first value"
     )  # fmt: skip
     naive = {n: np.concatenate([f.naive[n] for f in some]) for n in names}
-    return _Found(*(np.concatenate([f[i] for f in some]) for i in range(3)), naive)
+    return _Found(
+        np.concatenate([f.series for f in some]), np.concatenate([f.miss for f in some]),
+        np.concatenate([f.sd for f in some]), naive,
+    )  # fmt: skip
 
 
 def _naive(part: Series, at: np.ndarray, units: Units) -> dict[str, np.ndarray]:

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..fields import MLP, Key, NeuralField, split
-from ..unfold import RK4, Interval, Tableau, runge_kutta, unfold
+from ..unfold import RK4, Tableau
 from .cells import Cell, Gaps, ODECell, over
+from .multistep import between, knots
 from .packing import Rows
 
 _NOISE = 0.5  # standard deviations, before training
@@ -80,11 +82,11 @@ class LatentModel(eqx.Module):
             latent, width=width, depth=depth, activation=activation, key=keys[2],
             last_scale=_QUIET,
         )  # fmt: skip
-        begun = jnp.full(dim, _NOISE) if noise is None else jnp.asarray(noise)
+        begun: Any = np.full(dim, _NOISE) if noise is None else np.asarray(noise)
         return cls(
             gru(dim, hidden, key=keys[0], **more),
             MLP((hidden + 1, 2 * hidden, 2 * latent), key=keys[1], last_scale=_QUIET), field,
-            MLP(sizes, key=keys[3]), jnp.log(begun), tableau,
+            MLP(sizes, key=keys[3]), np.log(begun).astype(np.float32), tableau,
             MLP((latent, hidden, classes), key=keys[4]) if classes else None,
         )  # fmt: skip
 
@@ -110,23 +112,12 @@ class LatentModel(eqx.Module):
     def path(self, row: Rows, z0: Float[Array, "places latent"]) -> Float[Array, "slots latent"]:
         """The latent state at every slot, out of the states at which the series begin.
 
-        One scan over the row's steps; inside a step the path is the cubic through its ends with
-        the field as its slopes (Hairer, Noersett and Wanner 1993, II.6.7), error O(h^4).
+        One scan over the row's steps; inside a step the path is the cubic through its ends.
         """
-        step = runge_kutta(self.tableau, self.field)
-
-        def move(z: tuple, x: tuple) -> tuple:
-            interval, start = x
-            begun = jnp.where(start >= 0, z0[jnp.maximum(start, 0)], z[1])
-            return begun, step(begun, interval)
-
-        zero = jnp.zeros_like(z0[0])
-        xs = (Interval(row.since, row.length), row.start)
-        _, (left, right) = unfold(move, (zero, zero), xs)
-        slopes = jax.vmap(self.field)
-        ends = (left, right, slopes(row.since, left), slopes(row.since + row.length, right))
-        y0, y1, f0, f1 = (a[row.step] for a in ends)
-        return jax.vmap(_cubic)(y0, y1, f0, f1, row.length[row.step], row.part)
+        begins = row.start >= 0
+        begun = z0[jnp.maximum(row.start, 0)]
+        found = knots(self.field, begun, begins, row.since + row.length, row.length, row.phase)
+        return between(found, row.step, row.length[row.step], row.part)
 
     def seen(self, z: Float[Array, "slots latent"]) -> Float[Array, "slots dim"]:
         """The mean of what is observed."""
@@ -140,8 +131,3 @@ def _from_last_seen(row: Rows) -> Rows:
         late, mode="drop", wrap_negative_indices=False
     )  # fmt: skip
     return row._replace(t=jnp.minimum(row.t, last[jnp.maximum(row.owner, 0)]))
-
-
-def _cubic(y0: Array, y1: Array, f0: Array, f1: Array, h: Any, s: Any) -> Array:
-    bend = (1 - 2 * s) * (y1 - y0) + (s - 1) * h * f0 + s * h * f1
-    return (1 - s) * y0 + s * y1 + s * (s - 1) * bend

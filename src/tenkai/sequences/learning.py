@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -84,7 +83,7 @@ def build(design: Design, units: Units) -> LatentModel:
         len(scale), latent=design.latent, encoder=design.encoder, hidden=design.hidden,
         width=design.width, depth=design.depth, activation=design.activation,
         decoder=design.decoder, classes=design.classes, noise=noise, tableau=design.tableau,
-        key=jax.random.key(design.seed),
+        key=np.random.default_rng(design.seed),
     )  # fmt: skip
 
 
@@ -114,7 +113,8 @@ def learn(
         units.spells([data[i] for i in held[:_JUDGED]]), longest,
         None if labels is None else labels[held[:_JUDGED]], design,
     )  # fmt: skip
-    start = Warming(build(design, units), jnp.zeros((), jnp.int32))
+    count: Any = np.zeros((), np.int32)
+    start = Warming(real(build(design, units)), count)
     batch = min(design.batch, int(material.count))
     made = fit(
         start, warmed(batch, design.noise is None), material,

@@ -77,7 +77,7 @@ class Warming(eqx.Module):
 def drawn(rows: Rows, count: Any, batch: int, key: Any) -> Rows:
     """`batch` rows at random."""
     which = jax.random.randint(key, (batch,), 0, count)
-    return jax.tree.map(lambda a: a[which], rows)
+    return jax.tree.map(lambda a: jnp.asarray(a)[which], rows)
 
 
 @functools.cache
