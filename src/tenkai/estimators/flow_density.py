@@ -24,6 +24,7 @@ from . import density_arguments as arguments
 from . import density_border as border
 from . import density_fitting as fitting
 from . import density_images as images
+from .density_state import LearnedDensity
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -32,7 +33,7 @@ Auto = Literal["auto"]
 
 
 class FlowDensity(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
+    LearnedDensity, ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
 ):  # fmt: skip
     """Learns the density of the rows of a table, in nats in the units of the table, or of images.
 

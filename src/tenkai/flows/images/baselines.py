@@ -88,7 +88,7 @@ def _mixture(rows: np.ndarray, k: int, seed: int) -> Callable[[np.ndarray], np.n
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
-        labels = KMeans(k, n_init=1, random_state=seed).fit_predict(rows)
+        labels = KMeans(k, n_init="auto", random_state=seed).fit_predict(rows)
     parts = []
     for label in range(k):
         mine = rows[labels == label]
@@ -97,7 +97,11 @@ def _mixture(rows: np.ndarray, k: int, seed: int) -> Callable[[np.ndarray], np.n
         )
         root = np.linalg.cholesky(covariance)
         parts.append(_Component(math.log(len(mine) / len(rows)), mine.mean(0), root))
-    return lambda x: logsumexp([part.log_density(x) for part in parts], axis=0)
+
+    def log_density(x: np.ndarray) -> np.ndarray:
+        return np.asarray(logsumexp([part.log_density(x) for part in parts], axis=0))
+
+    return log_density
 
 
 def _components(rows: np.ndarray, left: Bool[np.ndarray, " rows"], seed: int) -> int:

@@ -11,8 +11,7 @@ from jaxtyping import Float, Int
 
 from ...devices import arithmetic
 from ...errors import InputError
-from ..continuous import Adaptive
-from ..evaluation import COUNTED, Tolerance, log_density_of, widened
+from ..evaluation import COUNTED, Tolerance, Way, log_density_of, widened
 from .evaluation import Draws, carried, dequantised, log_densities, whole
 from .scales import ImageFlow
 
@@ -69,17 +68,15 @@ class ImageDensity:
     def drawn(self, x: Images, draws: int = DRAWS, seed: int = 0) -> Draws:
         """Every draw; where an adaptive solve gives up, on a grid finer than that of training."""
         with arithmetic("float64"):
-            made = log_densities(self._solved(), x, draws=draws, seed=seed, block=_BLOCK)
+            flow = widened(self.flow).with_exact_divergence()
+            made = log_densities(
+                flow, x, draws=draws, seed=seed, block=_BLOCK, tolerance=self.tolerance
+            )
         lost = np.flatnonzero(~made.ok)
         if len(lost) and self.is_continuous:
             again = self.on_grid(dequantised(x, draws, seed)[lost], _FINE, seed)
             made.logs.ravel()[lost] = again
         return made
-
-    def _solved(self) -> ImageFlow:
-        """The flow in float64 by the adaptive solver."""
-        rtol, atol, most = self.tolerance
-        return widened(self.flow).with_tolerance(rtol, atol, max_steps=most)
 
     def on_grid(
         self, filled: Float[np.ndarray, "rows dim"], refine: int = 1, seed: int = 0
@@ -95,15 +92,18 @@ class ImageDensity:
 
     def to_base(self, x: Images, context: None = None) -> Float[np.ndarray, "images dim"]:
         """Images to the base, from the middle of their grey levels."""
-        with arithmetic("float64"):
-            return carried(self._solved(), "to_base", np.asarray(x) + 0.5, block=_BLOCK).y
+        return self._carried("to_base", np.asarray(x) + 0.5)
 
     def to_data(self, z: Float[np.ndarray, "images dim"], context: None = None) -> Images:
         """Rows of the base to whole grey levels; the inverse of `to_base`."""
-        # Where a row of the base goes needs no divergence, so a cheap estimate goes along.
+        return whole(self._carried("to_data", z), self.levels)
+
+    def _carried(self, way: Way, rows: np.ndarray) -> np.ndarray:
         with arithmetic("float64"):
-            flow = widened(self.flow).with_solver(Adaptive(*self.tolerance), costs=False)
-            return whole(carried(flow, "to_data", z, block=_BLOCK).y, self.levels)
+            flow = widened(self.flow)
+            if way == "to_base":  # the program of log densities; back, a cheap trace goes along
+                flow = flow.with_exact_divergence()
+            return carried(flow, way, rows, block=_BLOCK, tolerance=self.tolerance).y
 
     def with_tolerance(self, tolerance: Tolerance) -> ImageDensity:
         """The same density, solved more or less exactly."""

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..evaluation import Evaluation, Way, log_density_of
+from ..continuous import Adaptive
+from ..evaluation import Evaluation, Tolerance, Way, log_density_of
 from .pixels import bits_per_dim, read_images
 from .scales import ImageFlow
 
@@ -51,10 +52,11 @@ class Draws:
 
 def log_densities(
     flow: ImageFlow, x: Float[Any, "images dim"], *, draws: int = 1, seed: int = 0,
-    block: int = _TOGETHER,
+    block: int = _TOGETHER, tolerance: Tolerance | None = None,
 ) -> Draws:  # fmt: skip
     """The log density of images of whole grey levels under `draws` draws of the uniform noise."""
-    found = carried(flow, "to_base", dequantised(x, draws, seed), seed=seed, block=block)
+    filled = dequantised(x, draws, seed)
+    found = carried(flow, "to_base", filled, seed=seed, block=block, tolerance=tolerance)
     parts = (log_density_of(found), found.nfe, found.ok)
     return Draws(*(part.reshape(draws, len(x)) for part in parts))
 
@@ -67,18 +69,20 @@ def dequantised(x: Float[Any, "images dim"], draws: int, seed: int) -> np.ndarra
 
 def carried(
     flow: ImageFlow, way: Way, x: Float[np.ndarray, "rows dim"], *, seed: int = 0,
-    block: int = _TOGETHER,
+    block: int = _TOGETHER, tolerance: Tolerance | None = None,
 ) -> Evaluation:  # fmt: skip
-    """Rows of pixels to the base, or back, by the flow's own solver and divergence.
+    """Rows of pixels to the base, or back; by the flow's own solver unless within a `tolerance`.
 
     They go through the program `block` at a time, the last ones filled up with copies, so that any
     number of rows shares it.
     """
     x, parts = np.asarray(x, flow.logit.shift.dtype), []
+    limits, most = (None, 0) if tolerance is None else (np.array(tolerance[:2]), tolerance[2])
     for i in range(0, len(x), block):
         few = x[i : i + block]
         few = np.concatenate([few, np.broadcast_to(few[:1], (block - len(few), flow.dim))])
-        parts.append(jax.device_get(_moved(flow, way, few, np.uint32(seed), np.uint32(i))))
+        counters = np.uint32(seed), np.uint32(i)
+        parts.append(jax.device_get(_moved(flow, way, limits, most, few, *counters)))
     y, log_det, nfe, ok = (np.concatenate(p)[: len(x)] for p in zip(*parts, strict=True))
     finite = np.isfinite(y).all(1) & np.isfinite(log_det)
     y, log_det = y.astype(float), log_det.astype(float)
@@ -86,7 +90,12 @@ def carried(
 
 
 @eqx.filter_jit
-def _moved(flow: ImageFlow, way: Way, x: Any, seed: Any, first: Any) -> tuple[Any, Any, Any, Any]:
+def _moved(
+    flow: ImageFlow, way: Way, limits: Any, max_steps: Any, x: Any, seed: Any, first: Any
+) -> tuple[Any, Any, Any, Any]:
+    # The tolerances are traced, so that all of them share one program.
+    if limits is not None:
+        flow = flow.with_solver(Adaptive(limits[0], limits[1], max_steps))
     key, n = jax.random.key(seed), len(x)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(n, dtype="uint32"))
     moved = jax.vmap(lambda x, k: getattr(flow, way)(x, key=k))(x, keys)
