@@ -143,7 +143,7 @@ def test_bad_input_is_answered_without_jax(tmp_path: Path) -> None:
         (["walk"], "No such command"),
         (
             ["fit", EXAMPLE, "--model", "oracle"],
-            "neural-sde, density; got oracle",
+            "density; got oracle",
         ),
         (["fit", EXAMPLE, "--positive", "maybe"], "expected auto, yes, no; got maybe"),
         (["fit", EXAMPLE, "--width", "wide"], "at least 1, or \"auto\"; got 'wide'"),

@@ -50,6 +50,9 @@ def test_options_are_those_of_the_estimator(name: str) -> None:
     given = inspect.signature(getattr(estimators, model.estimator).__init__).parameters
     in_python_only = {"self", "y0", "field", "residual", "method", "drift", "diffusion"}
     in_python_only |= {"matching", "batch", "rate", "straight", "jitter", "compare"}
+    in_python_only |= {"hidden", "decoder", "parts", "resolution", "warm_up", "learning_rate"}
+    in_python_only |= {"label_weight", "sides", "substeps", "window", "hide", "density"}
+    in_python_only |= {"patience", "stem", "smoothing", "augmentation"}
     assert set(model.options) == given.keys() - in_python_only
 
 
@@ -57,7 +60,7 @@ def test_options_are_those_of_the_estimator(name: str) -> None:
 def test_questions_are_those_of_the_estimator(name: str) -> None:
     made = getattr(estimators, MODELS[name].estimator)
     methods = {"kind": "forecast", "paths": "simulate", "rows": "sample", "seed": "simulate"}
-    if MODELS[name].rows:
+    if MODELS[name].draws in ("rows", "series"):
         methods["seed"] = "sample"
     names = {"rows": "n"}
     belongs = {

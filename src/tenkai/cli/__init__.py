@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from ..errors import InputError
+from . import classes as classes  # adds its command
 from . import densities as densities  # adds its command
 from . import judging as judging  # adds its command
 from .commands import app

@@ -57,7 +57,7 @@ def forecast(
     asked = {} if question.kind == "observation" else {"kind": question.kind}
     refuse_strangers(arguments["model"], asked, model_of(arguments).asked)
     estimator = load(Run(run), cache)
-    shown = estimator.data_ if data is None else _read_like(arguments, data)
+    shown = estimator.data_ if data is None else read_like(arguments, data, estimator.data_)
     clock, horizon = estimator.data_.clock, question.horizon
     if horizon is not None:
         clock.horizon(horizon)
@@ -164,12 +164,15 @@ def _is_time(text: str, clock: Any) -> bool:
         return False
 
 
-def _read_like(arguments: dict[str, Any], path: Path) -> Any:
-    """Other series, read with the columns that the run was read with."""
+def read_like(arguments: dict[str, Any], path: Path, learned: Any) -> Any:
+    """Other series, read with the columns that the run's own, `learned`, were read with."""
     from ..data import read_trajectories
 
     names = ("time", "series", "targets", "inputs", "static", "variable", "value")
-    return read_trajectories(path, **{name: arguments[name] for name in names}, learn=False)
+    roles = {name: arguments[name] for name in names}
+    if arguments.get("labels") is not None:  # a column that may be there and is not observed
+        roles["targets"] = list(learned.names)
+    return read_trajectories(path, **roles, learn=False)
 
 
 def read_inputs(arguments: dict[str, Any], path: Path, data: Any) -> Any:

@@ -13,16 +13,21 @@ import typer
 from .. import __version__
 from .options import (
     Augment,
+    Body,
+    Cell,
     Columns,
     Context,
     Coverage,
     Data,
     Devices,
+    Encoder,
     Flow,
     Horizon,
     Inputs,
     Kind,
     Kinetic,
+    Labels,
+    Latent,
     MatchingSteps,
     Members,
     Model,
@@ -80,7 +85,12 @@ def fit(
     value: Value = None,
     columns: Columns = None,
     context: Context = None,
+    labels: Labels = None,
     flow: Flow = None,
+    latent: Latent = None,
+    encoder: Encoder = None,
+    cell: Cell = None,
+    body: Body = None,
     positive: Positive = None,
     augment: Augment = None,
     order: Annotated[
@@ -93,13 +103,11 @@ def fit(
     noise: Noise = None,
     members: Members = None,
     width: Width = None,
-    depth: Annotated[int | None, typer.Option(help="neural-ode: hidden layers.")] = None,
+    depth: Annotated[int | None, typer.Option(help="Hidden layers.")] = None,
     activation: Annotated[
-        str | None, typer.Option(help="neural-ode: of the hidden layers.")
+        str | None, typer.Option(help="neural-ode, latent-ode: of the hidden layers.")
     ] = None,
-    decay: Annotated[
-        str | None, typer.Option(metavar="X|auto", help="neural-ode, density: weight decay.")
-    ] = None,
+    decay: Annotated[str | None, typer.Option(metavar="X|auto", help="Weight decay.")] = None,
     kinetic: Kinetic = None,
     jacobian: Annotated[
         str | None,
@@ -108,7 +116,7 @@ def fit(
     steps: Steps = None,
     matching_steps: MatchingSteps = None,
     held_out: Annotated[
-        float | None, typer.Option(help="neural-ode: share of each end to test on.")
+        float | None, typer.Option(help="Share of each end, of series or of rows to test on.")
     ] = None,
     precision: Annotated[str | None, typer.Option(metavar="float32|float64")] = None,
     seed: Annotated[
@@ -135,9 +143,13 @@ def fit(
         out=out or Path("runs") / data.stem,
         model=model,
         roles=roles_of(time, series, targets, inputs, static, variable, value)
-        | {"columns": listed(columns), "context": listed(context)},
+        | {"columns": listed(columns), "context": listed(context), "labels": labels},
         options={
             "flow": flow,
+            "latent": latent,
+            "encoder": encoder,
+            "cell": cell,
+            "body": body,
             "positive": positive,
             "augment": counted("augment", augment, 0),
             "order": order,
@@ -204,10 +216,11 @@ def simulate(
         int | None, typer.Option(help="neural-sde: number of paths. [default: 100]")
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(help="density: number of rows. [default: 1000]")
+        int | None,
+        typer.Option(help="density, latent-ode: number of rows or series. [default: 1000 or 10]"),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="neural-sde, density: of the noise. [default: 0]")
+        int | None, typer.Option(help="Of the noise, where there is any. [default: 0]")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file. [default: standard output]")] = None,
     no_cache: NoCache = False,

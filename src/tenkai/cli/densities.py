@@ -12,7 +12,7 @@ import typer
 from ..errors import InputError
 from .commands import app
 from .folder import Run
-from .models import FLOWS, model_of
+from .models import model_of
 from .options import NoCache, RunPath
 
 if TYPE_CHECKING:
@@ -30,15 +30,6 @@ def read(request: Any) -> Table:
     return read_table(request.data, request.roles["columns"], request.roles["context"])
 
 
-def architecture(name: str | None) -> Any:
-    """A flow by its name, with its defaults."""
-    if name is None:
-        return None
-    from .. import flows
-
-    return getattr(flows, FLOWS[name.lower()])()
-
-
 def learn(request: Any, run: Run, data: Table, config: dict[str, Any], quiet: bool) -> int:
     """Fit, write model, samples and report, say how good it is."""
     import numpy as np
@@ -46,11 +37,12 @@ def learn(request: Any, run: Run, data: Table, config: dict[str, Any], quiet: bo
     from ..devices import configure
 
     configure(devices=config["arguments"]["devices"], cache=request.cache)
-    from .. import estimators, report
+    from .. import estimators, flows, report
     from .training import ended
 
     options = request.estimator_options
-    options["flow"] = architecture(options.pop("flow", None))
+    if "flow" in options:
+        options["flow"] = getattr(flows, options["flow"])()
     density = getattr(estimators, request.known.estimator)(**options)
     density.fit(
         data.rows, context=data.context, log=run.history, checkpoint=run.checkpoints,

@@ -14,22 +14,45 @@ Data = Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet 
 Model = Annotated[
     str,
     typer.Option(
-        metavar="neural-ode|neural-sde|density",
-        help="An equation without or with noise; the density of a table's rows.",
+        metavar="neural-ode|neural-sde|latent-ode|ode-rnn|density|classifier",
+        help="An equation without or with noise; many series of one hidden equation, or of a "
+        "recurrent network; the density of a table's rows, or their classes.",
     ),
 ]
 Noise = Annotated[
     str | None,
     typer.Option(
         metavar="diagonal|full|X",
-        help="neural-sde: one noise a variable, or correlated; density: noise on the rows.",
+        help="neural-sde: one noise a variable, or correlated; density: noise on the rows; "
+        "latent-ode: standard deviation of the observations.",
     ),
 ]
-Columns = Annotated[str | None, typer.Option(help="density: columns to learn: a,b,c.")]
+Columns = Annotated[
+    str | None, typer.Option(help="density, classifier: columns to learn from: a,b,c.")
+]
 Context = Annotated[str | None, typer.Option(help="density: columns that are known: a,b.")]
 Flow = Annotated[
     str | None,
-    typer.Option(metavar="ffjord|realnvp|maf|...", help="density: what carries the rows."),
+    typer.Option(
+        metavar="ffjord|planarcnf|nice|realnvp|glow|maf",
+        help="density: what carries the rows; the first two are differential equations.",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="latent-ode, ode-rnn, classifier: column of classes, of series or rows."),
+]
+Latent = Annotated[int | None, typer.Option(help="latent-ode: dimensions of the hidden state.")]
+Encoder = Annotated[
+    str | None, typer.Option(metavar="rnn|ode-rnn", help="latent-ode: what reads the series.")
+]
+Cell = Annotated[
+    str | None,
+    typer.Option(metavar="ode|gaps|decay|imputed", help="ode-rnn: what it does in gaps."),
+]
+Body = Annotated[
+    str | None,
+    typer.Option(metavar="ode|runge-kutta|residual", help="classifier: what carries the rows."),
 ]
 Kinetic = Annotated[
     str | None, typer.Option(metavar="X|auto", help="density: penalty of the paths' energy.")
@@ -42,7 +65,7 @@ Static = Annotated[str | None, typer.Option(help="Columns constant in a series: 
 Variable = Annotated[str | None, typer.Option(help="Long table: column of names.")]
 Value = Annotated[str | None, typer.Option(help="Long table: column of numbers.")]
 Members = Annotated[int | None, typer.Option(help="Networks in the ensemble.")]
-Steps = Annotated[int | None, typer.Option(help="neural-ode, density: optimiser steps of a stage.")]
+Steps = Annotated[int | None, typer.Option(help="Optimiser steps of a stage.")]
 MatchingSteps = Annotated[int | None, typer.Option(help="neural-ode: those of the first stage.")]
 Devices = Annotated[int | None, typer.Option(help="CPU devices. [default: all cores]")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]

@@ -14,6 +14,7 @@ from .folder import Run
 from .models import model_of, refuse_strangers
 
 _POINTS = 100
+_STRANGERS = {"rows": ("y0", "until", "start", "points"), "series": ("y0", "start", "inputs")}
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,19 @@ class Course:
             raise InputError(
                 "--points", expected="at least 2", got=str(self.points), do="pass more"
             )
-        refuse_strangers(arguments["model"], self.options, model_of(arguments).asked)
-        if model_of(arguments).rows:
-            self._check_rows(arguments["model"])
+        name, draws = arguments["model"], model_of(arguments).draws
+        if not draws:
+            raise InputError(
+                "run", expected="a model that can be simulated", got=name,
+                do="use forecast or predict",
+            )  # fmt: skip
+        refuse_strangers(name, self.options, model_of(arguments).asked)
+        strangers = {
+            "rows": ("y0", "until", "start", "points"),
+            "series": ("y0", "start", "inputs"),
+        }
+        if draws in strangers:
+            refuse_strangers(name, {n: getattr(self, n) for n in strangers[draws]}, ())
             return
         for name, value, example in (
             ("y0", self.y0, '--y0 "Lynx=10,Hare=20"'), ("until", self.until, "--until 10"),
@@ -49,16 +60,15 @@ class Course:
         if count is not None and count < 1:
             raise InputError("--paths", expected="at least 1", got=str(count), do="pass more")
 
-    def _check_rows(self, model: str) -> None:
-        given = {n: getattr(self, n) for n in ("y0", "until", "start", "points")}
-        refuse_strangers(model, given, ())
-
 
 def simulate(run: Path, course: Course, out: Path | None, *, cache: bool) -> None:
     """Solve the learned equation from a state given by the variables' names."""
     arguments = Run(run).read()["arguments"]
     course.check(arguments)
-    if model_of(arguments).rows:
+    if model_of(arguments).draws == "series":
+        _draw_series(load(Run(run), cache), course, out)
+        return
+    if model_of(arguments).draws == "rows":
         from .densities import draw
 
         rows, seed = course.options["rows"], course.options["seed"]
@@ -93,3 +103,15 @@ def simulate(run: Path, course: Course, out: Path | None, *, cache: bool) -> Non
     path = estimator.simulate(state, data.clock.decode(at), u, **options)
     keep = np.isin(at, asked)
     write_out([replace(path, time=path.time[keep], values=path.values[..., keep, :])], out)
+
+
+def _draw_series(estimator: Any, course: Course, out: Path | None) -> None:
+    """New series out of the prior, over times since their beginning."""
+    count = 10 if course.options["rows"] is None else course.options["rows"]
+    if count < 1:
+        raise InputError("--rows", expected="at least 1", got=str(count), do="pass more")
+    longest = float(np.median([s.t[-1] - s.t[0] for s in estimator.data_]))
+    if course.until is not None:
+        longest = estimator.data_.clock.horizon(course.until)
+    at = np.linspace(0, longest, course.points or _POINTS)
+    write_out([estimator.sample(count, at, seed=course.options["seed"] or 0)], out)

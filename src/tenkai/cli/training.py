@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError
 from .folder import FORMAT, Run, sha256, versions
-from .models import FLOWS, MODELS, Model, model_named, refuse_strangers
-from .options import weighed
+from .models import MODELS, Model, model_named, refuse_strangers
 from .page import headline, page
 
 if TYPE_CHECKING:
     from ..data import Trajectories
 
-_POSITIVE = {"auto": "auto", "yes": True, "no": False}
-_NOISE = ("diagonal", "full")
 _COVERAGE = 0.9
 _FREE = ("steps", "seed")  # what may differ from the run that a fit goes on from
 _MOST_DEVICES = 8  # members and batches of common size do not fill more
@@ -48,25 +46,10 @@ class Request:
         """`InputError` for options that are wrong whatever the data."""
         refuse_strangers(self.model, self.options, self.known.options)
         refuse_strangers(self.model, self.roles, self.known.roles)
+        self.known.read(self.options)
         if self.known.rows:
             given = {"horizon": self.horizon, "coverage": self.coverage}
             refuse_strangers(self.model, given, ())
-            weighed("noise", self.options["noise"])
-            flow = self.options["flow"]
-            if flow is not None and flow.lower() not in FLOWS:
-                known = ", ".join(FLOWS)
-                raise InputError("--flow", expected=known, got=flow, do="pick one of these")
-            return
-        positive = self.options["positive"]
-        if positive is not None and positive not in _POSITIVE:
-            known = ", ".join(_POSITIVE)
-            raise InputError("--positive", expected=known, got=positive, do="pick one of these")
-        if self.options.get("order") not in (None, 1, 2):
-            got = str(self.options["order"])
-            raise InputError("--order", expected="1 or 2", got=got, do="pick one of these")
-        if self.options.get("noise") not in (None, *_NOISE):
-            known, got = " or ".join(_NOISE), str(self.options["noise"])
-            raise InputError("--noise", expected=known, got=got, do="pick one of these")
         check_coverage(self.covered)
 
     @property
@@ -117,12 +100,7 @@ class Request:
     @property
     def estimator_options(self) -> dict[str, Any]:
         """Keywords of the estimator: what was not said is left to its defaults."""
-        given = {name: value for name, value in self.options.items() if value is not None}
-        if self.known.rows and "noise" in given:
-            given["noise"] = weighed("noise", given["noise"])
-        if "positive" in given:
-            given["positive"] = _POSITIVE[given["positive"]]
-        return given
+        return self.known.read(self.options)
 
     def config(self, devices: int) -> dict[str, Any]:
         """What `config.json` records before the fit."""
@@ -176,11 +154,12 @@ def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> in
     say(quiet, *(f"Note: {note}" for note in data.notes), file=sys.stderr)
     with contextlib.nullcontext() if resume else run.begun(config):
         try:
-            if request.known.rows:
-                from .densities import learn
+            if not request.known.rows:
+                return _learn(request, run, data, config, quiet)
+            from . import classes, densities
 
-                return learn(request, run, data, config, quiet)
-            return _learn(request, run, data, config, quiet)
+            learn = classes.learn if request.known.classes else densities.learn
+            return learn(request, run, data, config, quiet)
         except KeyboardInterrupt:
             return _stopped(run)
 
@@ -188,21 +167,33 @@ def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> in
 def _read(request: Request) -> Any:
     """The data, before JAX is imported: bad input is answered at once."""
     if request.known.rows:
-        from .densities import read
+        from . import classes, densities
 
-        return read(request)
+        return (classes.read if request.known.classes else densities.read)(request)
     from ..data import read_trajectories
 
     roles = {name: request.roles[name] for name in request.known.roles}
-    data = read_trajectories(request.data, **roles)
+    labels = roles.pop("labels", None)
+    if labels is not None:
+        from ..data.labelled import read_labelled
+
+        data, of = read_labelled(request.data, labels, **roles)
+    else:
+        data, of = read_trajectories(request.data, **roles), None
     if request.horizon is not None:
         data.clock.horizon(request.horizon)
-    return data
+    return _Read(data, of, data.notes)
 
 
-def _learn(
-    request: Request, run: Run, data: Trajectories, config: dict[str, Any], quiet: bool
-) -> int:
+class _Read(NamedTuple):
+    """Trajectories, the class of each by its id where they have any, and notes on reading."""
+
+    data: Trajectories
+    labels: dict[str, str | None] | None
+    notes: tuple[str, ...]
+
+
+def _learn(request: Request, run: Run, read: _Read, config: dict[str, Any], quiet: bool) -> int:
     from ..devices import configure
 
     configure(devices=config["arguments"]["devices"], cache=request.cache)
@@ -211,6 +202,8 @@ def _learn(
     options: dict[str, Any] = {"log": run.history, "progress": not quiet}
     if request.known.resumes:
         options["checkpoint"] = run.checkpoints
+    if read.labels is not None:
+        options["labels"] = read.labels
     if request.start is None:
         estimator = getattr(estimators, request.known.estimator)(**request.estimator_options)
     else:
@@ -218,7 +211,7 @@ def _learn(
         given = request.estimator_options
         estimator.set_params(**{name: given[name] for name in _FREE if name in given})
         options["warm_start"] = True
-    estimator.fit(data, **options)
+    estimator.fit(read.data, **options)
     estimator.save(run.model)
     coverage = request.covered
     forecasts = usual_forecasts(estimator, request.horizon, coverage)
@@ -231,11 +224,17 @@ def ended(estimator: Any, run: Run, config: dict[str, Any], lines: list[str], qu
     """Write how a fit ended, say it in `lines`; the exit code."""
     status = estimator.fit_.status
     told = {"kind": status.kind, "ok": status.ok, "message": str(status)}
-    run.write(config | {"status": told, "seconds": dict(estimator.seconds_)})
+    run.write(config | {"status": told, "seconds": _by_part(estimator)})
     if not status.ok:
         print(f"tenkai: {headline(status)}", file=sys.stderr, flush=True)
     say(quiet, *lines)
     return 0 if status.ok else 3
+
+
+def _by_part(estimator: Any) -> dict[str, float]:
+    """Seconds by stage, where the estimator has stages."""
+    told = getattr(estimator, "seconds_", estimator.fit_.seconds)
+    return dict(told) if isinstance(told, Mapping) else {"fit": float(told)}
 
 
 def usual_forecasts(estimator: Any, horizon: str | None, coverage: float) -> list[Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .columns import Where
 from .frames import from_frame
 from .text import TextTable
 from .trajectories import Hold, Trajectories
@@ -61,13 +62,22 @@ def read_trajectories(
                 do="for arrays use Trajectories.from_arrays",
             )
         return from_frame(source, **roles)
-    path = Path(source)
+    frame, where = open_table(Path(source), [n for n in (series, variable) if n is not None])
+    return from_frame(frame, **roles, where=where)
+
+
+def open_table(path: Path, text: Sequence[str]) -> tuple[pd.DataFrame, Where]:
+    """A CSV, TSV or Parquet file as it stands, and in words where each row stands in it.
+
+    The columns named in `text` keep their text as written (labels such as 007 or NA).
+    """
     raw = read_bytes(path)
     if raw.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
-        return from_frame(read_parquet(raw, path), **roles)
+        frame = read_parquet(raw, path)
+        frame = frame.set_axis([str(c).strip() for c in frame.columns], axis="columns")
+        return frame, lambda row: f"row {row} (the first is 0)"
     table = TextTable.of(raw, path)
-    frame = table.read([name for name in (series, variable) if name in table.columns])
-    return from_frame(frame, **roles, where=table.where)
+    return table.read([name for name in text if name in table.columns]), table.where
 
 
 def available_memory() -> int | None:

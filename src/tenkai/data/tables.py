@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from .columns import as_numbers, column_of, not_numbers
-from .readers import read_bytes, read_parquet
-from .text import TextTable
+from .columns import as_numbers, column_of, has_decimal_commas, not_numbers
+from .labelled import classes_of
+from .readers import open_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,55 +20,58 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows of numbers by their columns, the known numbers of each row, and notes on reading."""
+    """Rows of numbers by their columns, known numbers and the class of each, notes on reading."""
 
     rows: pd.DataFrame
-    context: pd.DataFrame | None
+    context: pd.DataFrame | None = None
+    labels: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
 
 def read_table(
-    path: Path, columns: Sequence[str] | None = None, context: Sequence[str] | None = None
+    path: Path,
+    columns: Sequence[str] | None = None,
+    context: Sequence[str] | None = None,
+    labels: str | None = None,
 ) -> Table:
     """The named columns of a CSV, TSV or Parquet file; None is every column of numbers.
 
+    `context` are columns of known numbers, `labels` one of classes.
+
     Raises `InputError` for names that are no columns, cells of text, and gaps, by their line.
     """
-    raw = read_bytes(path)
-    if raw.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
-        frame = read_parquet(raw, path)
-        frame = frame.set_axis([str(c).strip() for c in frame.columns], axis="columns")
-
-        def where(row: int) -> str:
-            return f"row {row} (the first is 0)"
-    else:
-        table = TextTable.of(raw, path)
-        frame, where = table.read([]), table.where
+    frame, where = open_table(path, [labels] if labels else [])
     known = list(context or ())
     _check_named(columns, known)
-    for name in (*(columns or ()), *known):
+    other = [*known, *([labels] if labels else [])]
+    for name in (*(columns or ()), *other):
         if name not in frame.columns:
             raise InputError(
                 f"column {name!r}", expected=f"one of {', '.join(map(str, frame.columns[:12]))}",
                 got="no such column", do="check the name",
             )  # fmt: skip
-    both = [name for name in columns or () if name in known]
+    both = [name for name in (*(columns or ()), *known) if name in other and name not in known]
+    both += [name for name in columns or () if name in known]
     if both:
         raise InputError(
             f"column {both[0]!r}", expected="one role", got="two", do="name it only once"
         )
     asked, notes = list(columns or ()), ()
     if not asked:
-        asked = [c for c in frame.columns if c not in known and _has_numbers(column_of(frame, c))]
-        ignored = [repr(c) for c in frame.columns if c not in (*asked, *known)]
+        asked = [c for c in frame.columns if c not in other and _has_numbers(column_of(frame, c))]
+        ignored = [repr(c) for c in frame.columns if c not in (*asked, *other)]
         notes = (f"columns left out, not numbers: {', '.join(ignored)}",) if ignored else ()
     if not asked:
         raise InputError(
             f"file {str(path)!r}", expected="a column of numbers", got="none",
             do="check the delimiter, or name columns",
         )  # fmt: skip
-    return Table(_numbers(frame, asked, where), _numbers(frame, known, where) if known else None,
-                 notes)  # fmt: skip
+    return Table(
+        _numbers(frame, asked, where),
+        _numbers(frame, known, where) if known else None,
+        classes_of(frame, labels, where) if labels else None,
+        notes,
+    )
 
 
 def _check_named(columns: Sequence[str] | None, context: Sequence[str]) -> None:
@@ -89,7 +92,9 @@ def _check_named(columns: Sequence[str] | None, context: Sequence[str]) -> None:
 def _has_numbers(column: pd.Series) -> bool:
     """Whether a column is meant as numbers: not text from top to bottom, not dates."""
     values, _ = as_numbers(column)
-    return not np.isnan(values).all() and not str(column.name).startswith("Unnamed: ")
+    if np.isnan(values).all() and not has_decimal_commas(column):
+        return False
+    return not str(column.name).startswith("Unnamed: ")
 
 
 def _numbers(frame: pd.DataFrame, names: Sequence[str], where) -> pd.DataFrame:
