@@ -55,7 +55,8 @@ class LatentODE(Estimator):
 
     After `fit`: `fit_` (status, history), `model_` (a `tenkai.sequences.latent.LatentModel`),
     `data_`, `held_out_` (errors of held-out series between, after and before what was seen, beside
-    naive ones), `classes_` (where there were labels), `seconds_`.
+    naive ones), `classes_` and `labels_` (each series' class number, -1 unknown; where there were
+    labels), `seconds_`.
 
     Source: Chen et al. 2018, section 5; Rubanova et al. 2019.
 
@@ -145,6 +146,7 @@ class LatentODE(Estimator):
             self.data_, self.model_, self.held_out_ = data, learned.model, learned.held
             self.predictor_ = Predictor.of(learned, data, self.seed)
             self.classes_ = None if marks is None else marks.classes
+            self.labels_ = None if marks is None else marks.codes
             self.seconds_ = learned.fit.seconds
             made = learned.fit
             notes = (*data.notes, *(() if marks is None else marks.notes))

@@ -32,6 +32,8 @@ def save(model: LatentODE, path: Path | str) -> None:
                  "x": np.concatenate([s.x for s in model.data_])},
         "scaled": {} if held is None else held.scaled,
     }  # fmt: skip
+    if model.labels_ is not None:
+        arrays["labels"] = model.labels_
     classes = None if model.classes_ is None else model.classes_.tolist()
     noise = model.noise
     save_model(
@@ -53,6 +55,7 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
     units = Units(Scaler.from_dict(meta["scaling"]), meta["span"])
     classes = meta["classes"]
     made.classes_ = None if classes is None else np.array(classes)
+    made.labels_ = arrays.get("labels")
     noise = own.noise_of(made.noise, data)
     design = own.design_of(made, noise, 0 if classes is None else len(classes))
     with arithmetic(made.precision):
