@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GUIDES = ("density", "problems", "sde", "unfolding")
+GUIDES = ("density", "problems", "profile", "sde", "unfolding")
 
 
 def blocks(page: str) -> list[str]:

@@ -39,7 +39,7 @@ class Mean(eqx.Module):
     hold: str = eqx.field(static=True)
 
     def __call__(self, t: Any, z: Float[Array, " dim"], args: Any = None) -> Array:
-        u = None if args is None else Sampled(*args, self.hold)(t)
+        u = None if args is None else Sampled(args[0], args[1], self.hold)(t)
         each = eqx.filter_vmap(lambda f: f(t, z, u), in_axes=(eqx.if_array(0),))(self.fields)
         return each.mean(0)
 

@@ -75,11 +75,10 @@ def profile(
 
 
 def _check(tolerance: Any, seconds: Any, precision: Any) -> None:
-    for name, value in (("tolerance", tolerance), ("seconds", seconds)):
-        if value is None and name == "tolerance":
-            continue
+    for name, value in (("tolerance", 1.0 if tolerance is None else tolerance),
+                        ("seconds", seconds)):  # fmt: skip
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not (number and math.isfinite(value) and value > 0):
+        if not (number and 0 < float(value) < math.inf):
             raise InputError(
                 name, expected="a positive number", got=repr(value), do="pass 1e-3, say"
             )

@@ -103,16 +103,15 @@ def _bare(field: Callable, data: Any) -> Problem:
             do="pass the first and the last time",
         )  # fmt: skip
     name = getattr(field, "__name__", type(field).__name__)
-    if not isinstance(field, eqx.Module):
-        field = _Fresh(field)
+    kept: Callable = field if isinstance(field, eqx.Module) else _Fresh(field)
     return Problem(
-        field if u is None else _driven(field, ts, u), rows, ts[[0, -1]],
+        kept if u is None else _driven(kept, ts, u), rows, ts[[0, -1]],
         precision="float32" if states.dtype == np.float32 else "float64",
         subject=f"{name}: {count(len(rows), 'row')} of {count(rows.shape[1], 'variable')}",
     )  # fmt: skip
 
 
-def _driven(field: Callable, ts: np.ndarray, u: Any) -> Callable:
+def _driven(field: Callable, ts: Any, u: Any) -> Callable:
     """The field with its inputs, a function of time or their values at `ts`, straight between."""
     if callable(u):
         return Driven(field, lambda t: u(t))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +19,7 @@ _FIRST, _MOST = 8, 2**15  # steps of Dormand and Prince's method over the span
 _ROUNDING = 1e-12
 _HALVED = 2.0**DOPRI5.order - 1  # a solve's error over how far it moves when its steps are halved
 _STRICT, _LESS = 1e-10, 1e-8
+_MOST_CALLS, _ESCAPED = 60_000, 1e12
 
 
 class Reference(NamedTuple):
@@ -75,25 +78,49 @@ def _made(problem: Problem, ys: np.ndarray, y0: np.ndarray, steps: int | None) -
     return Reference(ys, scale, np.nan, steps)
 
 
-def _stiffly(problem: Problem, system: Rows, y0: np.ndarray) -> Reference:
-    from scipy.integrate import solve_ivp
+class _Lost(Exception):
+    """The path leaves every bound, or takes more evaluations than it is worth."""
 
+
+def _stiffly(problem: Problem, system: Rows, y0: np.ndarray) -> Reference:
     slope = jax.jit(lambda s, y: system(s, y.reshape(y0.shape)).ravel())
     matrix = jax.jit(jax.jacfwd(lambda y, s: system(s, y.reshape(y0.shape)).ravel()))
-    at = np.arange(1, problem.points + 1) / problem.points
+    bound, calls = _ESCAPED * (1 + np.abs(y0).max()), 0
+
+    def watched(s: float, y: np.ndarray) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        if calls > _MOST_CALLS or not np.abs(y).max() < bound:
+            raise _Lost
+        return np.asarray(slope(s, y))
 
     def solved(rtol: float) -> np.ndarray:
-        made = solve_ivp(
-            lambda s, y: np.asarray(slope(s, y)), (0.0, 1.0), y0.ravel(), method="LSODA",
-            t_eval=at, rtol=rtol, atol=1e-3 * rtol * np.abs(y0).max() + 1e-300,
-            jac=lambda s, y: np.asarray(matrix(y, s)),
-        )  # fmt: skip
-        if made.y.shape[1] != len(at):
-            return np.full((len(at), *y0.shape), np.nan)
-        return made.y.T.reshape(len(at), *y0.shape)
+        nonlocal calls
+        calls = 0
+        try:
+            return _lsoda(watched, lambda s, y: np.asarray(matrix(y, s)), y0, problem.points, rtol)
+        except _Lost:
+            return np.full((problem.points, *y0.shape), np.nan)
 
     made = _made(problem, solved(_STRICT), y0, None)
     return made._replace(error=made.off(solved(_LESS)))
+
+
+def _lsoda(
+    slope: Callable, matrix: Callable, y0: np.ndarray, points: int, rtol: float
+) -> Float[np.ndarray, "points rows dim"]:
+    from scipy.integrate import solve_ivp
+
+    at = np.arange(1, points + 1) / points
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it warns of shows in the states
+        made: Any = solve_ivp(
+            slope, (0.0, 1.0), y0.ravel(), method="LSODA", t_eval=at, jac=matrix, rtol=rtol,
+            atol=1e-3 * rtol * np.abs(y0).max() + 1e-300,
+        )  # fmt: skip
+    if made.y.shape[1] != points:
+        return np.full((points, *y0.shape), np.nan)
+    return made.y.T.reshape(points, *y0.shape)
 
 
 class Rates(NamedTuple):
@@ -114,7 +141,7 @@ def rates(problem: Problem, known: Reference) -> Rates:
         ys = np.concatenate([y0[None], known.ys])
         at = np.linspace(0.0, 1.0, len(ys))
         matrices = np.asarray(jacobians(system, at, ys))
-    finite = np.isfinite(matrices).all((2, 3))
+    finite = np.asarray(np.isfinite(matrices).all((2, 3)))
     real = np.linalg.eigvals(np.where(finite[..., None, None], matrices, 0.0)).real
     real = np.where(finite[..., None], real, np.nan)
     slowest = np.maximum(np.abs(real).min(-1), 1.0)

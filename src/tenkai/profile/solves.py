@@ -92,11 +92,12 @@ class Bench:
         name, kind = type(solver).__name__.lower(), "implicit" if stiff else "adaptive"
         name += "" if stiff else " adaptive"
         for rtol in _TOLERANCES[self.problem.precision]:
-            numbers = np.asarray(rtol, self.dtype), np.asarray(self.atol(rtol), self.dtype)
+            limits = np.asarray(rtol, self.dtype), np.asarray(self.atol(rtol), self.dtype)
 
-            def run(numbers: tuple = numbers) -> Any:
+            def run(limits: tuple = limits) -> Any:
+                points = self.problem.points
                 return run_it(
-                    self.system, self.y0, solver, self.problem.points, *numbers, _MOST_ADAPTIVE
+                    self.system, self.y0, solver, points, limits[0], limits[1], _MOST_ADAPTIVE
                 )
 
             with arithmetic(self.problem.precision):

@@ -50,7 +50,7 @@ def system_of(problem: Problem, dtype: Any) -> tuple[Rows, np.ndarray]:
 
 @eqx.filter_jit
 def fixed(
-    system: Rows, y0: Array, tableau: Tableau, points: int, count: Any
+    system: Rows, y0: Array | np.ndarray, tableau: Tableau, points: int, count: Any
 ) -> Float[Array, "points rows dim"]:
     """States at `points` equally spaced times, `count` (traced) steps to each of them."""
     step = runge_kutta(tableau, system)
@@ -66,7 +66,13 @@ def fixed(
 
 @eqx.filter_jit
 def adaptive(
-    system: Rows, y0: Array, solver: Any, points: int, rtol: Any, atol: Any, max_steps: int
+    system: Rows,
+    y0: Array | np.ndarray,
+    solver: Any,
+    points: int,
+    rtol: Any,
+    atol: Any,
+    max_steps: int,
 ) -> tuple[Array, Any, Array]:
     """The same by a diffrax solver, with its counts and whether it got there."""
     import diffrax
@@ -81,14 +87,20 @@ def adaptive(
 
 @eqx.filter_jit
 def implicit(
-    system: Rows, y0: Array, solver: Any, points: int, rtol: Any, atol: Any, max_steps: int
+    system: Rows,
+    y0: Array | np.ndarray,
+    solver: Any,
+    points: int,
+    rtol: Any,
+    atol: Any,
+    max_steps: int,
 ) -> tuple[Array, Any, Array]:
     """Every row for itself: an implicit step solves equations in one row's variables."""
     import diffrax
 
     ts = jnp.linspace(0, 1, points + 1, dtype=y0.dtype)
 
-    def one(y: Array, span: Array, args: Any) -> tuple[Array, Any, Array]:
+    def one(y: Array, span: Any, args: Any) -> tuple[Array, Any, Array]:
         row = _Row(system.field, args, span)
         solved = solve(
             row, y, ts, method=solver, max_steps=max_steps,
@@ -113,12 +125,10 @@ class _Row(eqx.Module):
 
 
 @eqx.filter_jit
-def jacobians(
-    system: Rows, s: Array, ys: Float[Array, "times rows dim"]
-) -> Float[Array, "times rows dim dim"]:
+def jacobians(system: Rows, s: Any, ys: Any) -> Float[Array, "times rows dim dim"]:
     """``d(dy/ds)/dy`` of every row at every time."""
 
-    def one(s: Array, y: Array, span: Array, args: Any) -> Array:
+    def one(s: Array, y: Array, span: Any, args: Any) -> Array:
         return jax.jacfwd(lambda y: _Row(system.field, args, span)(s, y))(y)
 
     rows = jax.vmap(one, in_axes=(None, 0, 0, 0))

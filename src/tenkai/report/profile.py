@@ -32,7 +32,10 @@ def _(profile: Profile, *, ax: Axes | None = None) -> Any:
             return ax
         back = bool(profile.gradients)
         figure = new_figure(11.0, 7.2 if back else 4.0)
-        above, below = figure.subfigures(2, 1, height_ratios=(1.15, 1)) if back else (figure, None)
+        above: Any = figure
+        below: Any = None
+        if back:
+            above, below = np.asarray(figure.subfigures(2, 1, height_ratios=(1.15, 1)))
         three = above.subplots(1, 3)
         axes = [draw(ax, profile) for draw, ax in zip(_ABOVE, three, strict=True)]
         above.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=8,

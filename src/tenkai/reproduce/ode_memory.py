@@ -9,7 +9,7 @@ Walther 2010, diffrax's default). Measured are the temporary bytes of the compil
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,13 +77,10 @@ def program(back: Backwards, name: str, steps: int) -> Any:
 
 def course(back: Backwards, name: str, counts: Sequence[int]) -> Course:
     """Bytes for every count."""
-    made, run = [], None
     with arithmetic("float32"):
-        for steps in counts:
-            run = program(back, name, steps)
-            made.append(run.memory_analysis().temp_size_in_bytes)
-        timed: Callable[[], Any] = lambda: run(back.params, back.y0)  # noqa: E731
-        seconds = least_time(timed, 0.5)
+        programs = [program(back, name, steps) for steps in counts]
+        made = [run.memory_analysis().temp_size_in_bytes for run in programs]
+        seconds = least_time(lambda: programs[-1](back.params, back.y0), 0.5)
     return Course(np.array(counts), np.array(made, float), seconds)
 
 
@@ -120,11 +117,12 @@ def draw(found: dict[str, Course], file: Path) -> None:
     from ..report.palette import colour
 
     with lettering():
-        ax = new_figure(7.2, 4.2).add_subplot()
+        figure = new_figure(7.2, 4.2)
+        ax = figure.add_subplot()
         for i, (name, of) in enumerate(found.items()):
             label = f"{name}: slope {of.slope:.2f}"
             ax.loglog(of.steps, of.bytes / 1e6, marker="osD^vP"[i], ms=5, color=colour(i),
                       label=label)  # fmt: skip
         dress(ax, title="Memory of a gradient", x="steps", y="MB", legend=False)
         ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-        ax.figure.savefig(file, dpi=200)
+        figure.savefig(file, dpi=200)
