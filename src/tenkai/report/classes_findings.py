@@ -13,7 +13,7 @@ from .palette import SERIES
 MISTAKES = 24  # images that are shown
 _FOLLOWED = 400  # rows whose states are drawn
 _SOLVED = 200  # rows that are solved at every tolerance
-_RTOLS = (1e-1, 1e-2, 1e-3, 1e-4)
+_RTOLS = (1e-1, 1e-2, 1e-3, 1e-4)  # each is a program: of images, which take long, all but one
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MORE = ("#882255", "#117733", "#44aa99", "#332288", "#999933", "#661100")  # Tol's muted scheme
 
@@ -22,8 +22,9 @@ _MORE = ("#882255", "#117733", "#44aa99", "#332288", "#999933", "#661100")  # To
 class Classifying(Protocol):
     """A fitted classifier with depth: `ODEClassifier`.
 
-    It also has `classes_`, `shape_`, `held_out_`, `fit_`, `model_`, and perhaps `shown_`: rows that
-    did not train, and their classes' numbers.
+    It also has `classes_`, `shape_`, `held_out_`, `fit_`, `model_`, `parameters_`, and `shown_` and
+    `shown_classes_`: rows that did not train (where none were held out, some that did) and the
+    numbers of their classes.
     """
 
     def predict_proba(self, X: Any) -> np.ndarray: ...
@@ -151,34 +152,29 @@ def _(estimator: Classifying, forecasts: Any = None, coverage: float = 0.9) -> C
     """`forecasts` may be rows and their classes ``(X, y)`` to judge instead of held-out ones."""
     found: Any = estimator
     x, codes = _judged(found, forecasts)
-    chance = None if x is None else np.asarray(found.predict_proba(x))
+    chance = np.asarray(found.predict_proba(x))
     passed = forecasts is not None
-    right = None
-    if passed and chance is not None:
-        right = int((chance.argmax(1) == codes).sum()), len(codes)
-    names = tuple(str(c) for c in found.classes_)
-    status = found.fit_.status
     return ClassFindings(
         heading=_heading(found), kind=type(found).__name__, names=_columns(found), units={},
         time_name="", span=(0, 0), total_series=1, observations=0, fit=found.fit_,
         seconds={"training": float(found.fit_.seconds)},
         settings=dict(found.get_params(deep=False)), notes=(), model=found.model_,
-        classes=names, rows="the rows that were passed" if passed else "held-out rows",
-        held_out=found.held_out_, judged=right,
-        confusion=None if chance is None else Confusion.of(codes, chance.argmax(1), found.classes_),
-        mistakes=() if chance is None else _mistakes(found, x, codes, chance),
-        tolerances=() if x is None else _tolerances(found, x, codes),
-        hidden=None if x is None else _hidden(found, x, codes),
-        nfe=None if x is None else np.asarray(found.nfe(x[:_SOLVED])),
-        count=int(found.parameters_), of_images=len(found.shape_) == 3 and status is not None,
+        classes=tuple(str(c) for c in found.classes_),
+        rows="the rows that were passed" if passed else
+        "rows that trained" if found.held_out_ is None else "held-out rows",
+        held_out=found.held_out_,
+        judged=(int((chance.argmax(1) == codes).sum()), len(codes)) if passed else None,
+        confusion=Confusion.of(codes, chance.argmax(1), found.classes_),
+        mistakes=_mistakes(found, x, codes, chance), tolerances=_tolerances(found, x, codes),
+        hidden=_hidden(found, x, codes), nfe=np.asarray(found.nfe(x[:_SOLVED])),
+        count=int(found.parameters_), of_images=len(found.shape_) == 3,
     )  # fmt: skip
 
 
 def _judged(found: Any, passed: Any) -> tuple[Any, np.ndarray]:
     """Rows and the numbers of their classes: those passed, else held-out ones that were kept."""
     if passed is None:
-        kept = getattr(found, "shown_", None)
-        return (None, np.empty(0, int)) if kept is None else (kept[0], np.asarray(kept[1]))
+        return found.shown_, np.asarray(found.shown_classes_)
     from ..errors import InputError
 
     x, y = passed
@@ -237,7 +233,8 @@ def _tolerances(found: Any, x: Any, codes: np.ndarray) -> tuple[dict[str, float]
     if not is_solved(found.model_) or not len(codes):
         return ()
     y = np.asarray(found.classes_)[codes[:_SOLVED]]
-    return tuple(found.accuracy_by_tolerance(x[:_SOLVED], y, _RTOLS))
+    rtols = _RTOLS[: 4 - (len(found.shape_) == 3)]
+    return tuple(found.accuracy_by_tolerance(x[:_SOLVED], y, rtols))
 
 
 def _hidden(found: Any, x: Any, codes: np.ndarray) -> Depths | None:

@@ -155,10 +155,10 @@ def _starts_of(ax: Axes, paths: np.ndarray, k: int, names: tuple[str, ...]) -> N
     for path in paths:
         ax.plot(path[:, 0], path[:, 1], color=tone, lw=0.6, alpha=0.6)
     name = "unknown" if k < 0 else names[k]
-    ax.plot(paths[:, 0, 0], paths[:, 0, 1], "o", color=tone, ms=3, label=_plain(name))
+    ax.plot(paths[:, 0, 0], paths[:, 0, 1], "o", color=tone, ms=3, label=plain(name))
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A label that matplotlib neither hides nor reads as mathematics."""
     return f" {name}" if name.startswith("_") else name.replace("$", r"\$")
 
