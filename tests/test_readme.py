@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GUIDES = ("density", "problems", "profile", "sde", "unfolding")
+GUIDES = ("classifiers", "density", "problems", "profile", "sde", "series", "unfolding")
 
 
 def blocks(page: str) -> list[str]:
