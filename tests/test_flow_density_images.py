@@ -199,15 +199,45 @@ def test_what_a_density_of_images_cannot_do(discrete: tk.FlowDensity, tmp_path: 
         discrete.animate(tmp_path / "flow.html")
     with pytest.raises(tk.InputError, match="whole grey levels"):
         tk.FlowDensity(DISCRETE).match(lambda x: -0.5 * (x**2).sum(), dim=16)
-    table = tk.FlowDensity(members=1, matching=5, steps=1, compare=False)
+    flow = tk.flows.RealNVP(layers=1, width=4)
+    table = tk.FlowDensity(flow, members=1, steps=1, compare=False)
     with pytest.raises(tk.InputError, match="bits_per_dim"):
-        table.fit(np.random.default_rng(0).normal(size=(30, 1))).bits_per_dim(np.zeros((2, 1)))
+        table.fit(np.random.default_rng(0).normal(size=(30, 2))).bits_per_dim(np.zeros((2, 2)))
 
 
 def test_without_a_flow_images_get_one_of_their_shape() -> None:
     from tenkai.estimators.density_images import prepared
 
-    flow, form, rows = prepared(tk.FlowDensity(), digits(8, 50), None)
+    made: Any = prepared(tk.FlowDensity(), digits(8, 50), None)
+    flow, form, rows = made
     assert isinstance(flow, tk.flows.MultiscaleFFJORD)
     assert flow.shape == (8, 8, 1) and flow.levels == 17
     assert form.shape == (8, 8) and rows.shape == (50, 64)
+
+
+def test_the_page_and_the_picture_show_images(discrete: tk.FlowDensity, tmp_path: Path) -> None:
+    from tenkai import report
+
+    page = report.html(discrete, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 2
+    assert "A density of images, 4 × 4" in page and "histogram per pixel" in page
+    assert "300 images of 17 grey levels" in page and "64" in page
+    panels = discrete.plot()
+    assert [ax.get_title(loc="left") for ax in panels[:2]] == ["Images", "Samples"]
+    assert len(panels[2].lines) == 3 and np.isfinite(panels[2].lines[1].get_ydata()).all()
+    with pytest.raises(tk.InputError, match="columns"):
+        discrete.plot(columns=[0, 1])
+    first, second = report.verdict(discrete)
+    assert first.label == "Held-out bits per dimension" and "0 of 300" in second.value
+
+
+def test_a_sheet_lays_images_side_by_side() -> None:
+    from tenkai.report.density_images import sheet
+
+    images = np.arange(3)[:, None, None, None] * np.ones((3, 2, 2, 1), int)
+    drawn = sheet(images, 3, across=2)
+    assert drawn.shape == (5, 5, 3)  # a pixel of white in between
+    np.testing.assert_array_equal(drawn[:2, :2], 0.0)
+    np.testing.assert_array_equal(drawn[:2, 3:], 0.5)
+    np.testing.assert_array_equal(drawn[:, 2], 1.0)
+    np.testing.assert_array_equal(drawn[3:, :2], 1.0)
