@@ -68,10 +68,12 @@ def together(count: int) -> Iterator[None]:
         _TOGETHER.reset(token)
 
 
-def matvec(weight: Float[Array, "out in"], x: Float[Array, " in"]) -> Float[Array, " out"]:
+def matvec(
+    weight: Float[Array, "out in"], x: Float[Array, " in *states"]
+) -> Float[Array, " out *states"]:
     """``weight @ x``, as a multiply-and-sum where that is faster (tiny products on CPU)."""
     count = _TOGETHER.get()
-    if count is not None and 0 < count * weight.size <= _MULTIPLY_SUM_BELOW:
+    if x.ndim == 1 and count is not None and 0 < count * weight.size <= _MULTIPLY_SUM_BELOW:
         return jnp.sum(weight * x, axis=-1)
     return weight @ x
 
@@ -97,7 +99,11 @@ def _zeros(key: Key, count: int) -> Any:
 
 
 class Linear(eqx.Module):
-    """``W x + b`` with LeCun normal weights and zero bias."""
+    """``W x + b`` with LeCun normal weights and zero bias.
+
+    States side by side are columns: `x` (in, states) gives (out, states). Under `jax.vmap` the bias
+    would turn every product around.
+    """
 
     weight: Float[Array, "out in"]
     bias: Float[Array, " out"]
@@ -106,8 +112,8 @@ class Linear(eqx.Module):
         self.weight = _normal(key, (n_out, n_in)) * (scale / max(n_in, 1) ** 0.5)
         self.bias = _zeros(key, n_out)
 
-    def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
-        return matvec(self.weight, x) + self.bias
+    def __call__(self, x: Float[Array, " in *states"]) -> Float[Array, " out *states"]:
+        return matvec(self.weight, x) + self.bias.reshape(-1, *(1,) * (x.ndim - 1))
 
 
 class MLP(eqx.Module):

@@ -100,10 +100,12 @@ class Cell(eqx.Module):
     def visit(self, memory: Memory, slot: Slot) -> Visit:
         """Forget where a series begins, cross the gap, take what was seen."""
         fresh = self.begin()._replace(t=slot.t)
-        known = jax.tree.map(lambda a, b: jnp.where(slot.begins, a, b), fresh, memory)
+        known = jax.tree.map(
+            lambda a, b: jnp.where(slot.begins, columns(a, b.shape), b), fresh, memory
+        )
         gap = jnp.abs(slot.t - known.t)
         before = self.between(known.h, gap)
-        seen = jnp.any(slot.seen)
+        seen = jnp.any(slot.seen, axis=0)
         after = self.update(before, slot, gap, known.past)
         h, t = jnp.where(seen, after, known.h), jnp.where(seen, slot.t, known.t)
         return Visit(before, gap, Memory(h, t, self.remember(known.past, slot)))
@@ -154,7 +156,7 @@ class ODECell(Cell):
         step = runge_kutta(self.tableau, self.field)
         if self.substeps == 1:
             return step(h, Interval(jnp.zeros(()), gap))
-        part = jnp.broadcast_to(gap / self.substeps, (self.substeps,))
+        part = jnp.broadcast_to(gap / self.substeps, (self.substeps, *gap.shape))
         return unfold(step, h, Interval(jnp.zeros(self.substeps), part), keep=lambda h: None)[0]
 
     def update(self, h: Array, slot: Slot, gap: Array, past: Any) -> Array:
@@ -181,7 +183,7 @@ class Decay(Cell):
         self.hidden = hidden
 
     def between(self, h: Array, gap: Array) -> Array:
-        return h * jnp.exp(-softplus(self.of_state) * gap)
+        return h * jnp.exp(-jnp.multiply.outer(softplus(self.of_state), gap))
 
     def nothing(self) -> tuple[Array, Array]:
         zero = jnp.zeros(len(self.of_input))
@@ -193,7 +195,8 @@ class Decay(Cell):
 
     def update(self, h: Array, slot: Slot, gap: Array, past: tuple[Array, Array]) -> Array:
         last, since = past
-        faded = last * jnp.exp(-softplus(self.of_input) * jnp.abs(slot.t - since))
+        rate = columns(softplus(self.of_input), since.shape)
+        faded = last * jnp.exp(-rate * jnp.abs(slot.t - since))
         return self.gru(h, jnp.concatenate([jnp.where(slot.seen, slot.x, faded), slot.seen]))
 
 
@@ -214,8 +217,16 @@ class Plain(Cell):
         return self.gru(h, slot.x)
 
 
+def columns(a: Array, shape: tuple[int, ...]) -> Array:
+    """`a` repeated along the last axes of `shape`, which it does not have."""
+    return jnp.broadcast_to(a.reshape(*a.shape, *(1,) * (len(shape) - a.ndim)), shape)
+
+
 def over(cell: Cell, row: Rows, *, backwards: bool = False) -> Memory:
-    """The memory after every slot of one row, leaves (slots, ...), read from either end."""
+    """The memory after every slot of one row, leaves (slots, ...), read from either end.
+
+    Of rows side by side (see `packing.abreast`) every leaf has a last axis more.
+    """
     return _pass(cell, cell.begin(), row, backwards)
 
 
@@ -232,8 +243,9 @@ def visits(cell: Cell, row: Rows, *, backwards: bool = False) -> Visit:
 def _pass(step: Callable, state: Any, row: Rows, backwards: bool) -> Any:
     """All states of a step over the slots, in the row's order."""
     owner = row.owner
-    before = jnp.roll(owner, -1 if backwards else 1)
-    edge = jnp.zeros(len(owner), bool).at[-1 if backwards else 0].set(True)
+    before = jnp.roll(owner, -1 if backwards else 1, axis=0)
+    edge = jnp.zeros(owner.shape, bool).at[-1 if backwards else 0].set(True)
+    state = jax.tree.map(lambda a: columns(a, (*a.shape, *owner.shape[1:])), state)
     slots = Slot(row.t, row.x, row.seen, edge | (owner != before))
     if not backwards:
         return unfold(step, state, slots)[1]

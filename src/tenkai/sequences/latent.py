@@ -26,10 +26,10 @@ _QUIET = 0.3  # of the last layer of field and head, before training
 
 
 class Posterior(NamedTuple):
-    """A normal per series of a row, both (places, latent)."""
+    """A normal per series of a row."""
 
-    mean: Float[Array, "places latent"]
-    sd: Float[Array, "places latent"]
+    mean: Float[Array, " places latent *rows"]
+    sd: Float[Array, " places latent *rows"]
 
     def draw(self, noise: Float[Array, "places latent"]) -> Float[Array, "places latent"]:
         """``mean + sd noise``."""
@@ -37,7 +37,7 @@ class Posterior(NamedTuple):
 
     def divergence(self) -> Float[Array, " places"]:
         """``KL(q || N(0, I))`` per series, nats."""
-        return 0.5 * jnp.sum(self.mean**2 + self.sd**2 - 1 - 2 * jnp.log(self.sd), axis=-1)
+        return 0.5 * jnp.sum(self.mean**2 + self.sd**2 - 1 - 2 * jnp.log(self.sd), axis=1)
 
 
 class Backwards(eqx.Module):
@@ -51,6 +51,8 @@ class Backwards(eqx.Module):
 
 class LatentModel(eqx.Module):
     """Encoder, latent field, decoder and noise; one row of packed series at a time.
+
+    Or rows side by side, as `packing.abreast` lays them: every array has a last axis more.
 
     The encoder reads every series backwards in time, from its end to its beginning; `head` takes
     its memory, and how long before the first observation the series begins, to mean and log sd.
@@ -103,10 +105,10 @@ class LatentModel(eqx.Module):
     def posterior(self, row: Rows) -> Posterior:
         """Of the state at the beginning of every series of the row."""
         memory = over(self.cell, _from_last_seen(row), backwards=True)
-        h, seen = memory.h[row.begin], memory.t[row.begin]
-        gap = jnp.abs(seen - row.t[row.begin])
-        numbers = jax.vmap(self.head)(jnp.concatenate([h, gap[:, None]], axis=-1))
-        mean, log_sd = jnp.split(numbers, 2, axis=-1)
+        h = jnp.take_along_axis(memory.h, row.begin[:, None], axis=0)
+        since, begun = (jnp.take_along_axis(t, row.begin, axis=0) for t in (memory.t, row.t))
+        numbers = jax.vmap(self.head)(jnp.concatenate([h, jnp.abs(since - begun)[:, None]], axis=1))
+        mean, log_sd = jnp.split(numbers, 2, axis=1)
         return Posterior(mean, jnp.exp(log_sd))
 
     def path(self, row: Rows, z0: Float[Array, "places latent"]) -> Float[Array, "slots latent"]:
@@ -115,9 +117,9 @@ class LatentModel(eqx.Module):
         One scan over the row's steps; inside a step the path is the cubic through its ends.
         """
         begins = row.start >= 0
-        begun = z0[jnp.maximum(row.start, 0)]
+        begun = jnp.take_along_axis(z0, jnp.maximum(row.start, 0)[:, None], axis=0)
         found = knots(self.field, begun, begins, row.since + row.length, row.length, row.phase)
-        return between(found, row.step, row.length[row.step], row.part)
+        return between(found, row.step, row.length, row.part)
 
     def seen(self, z: Float[Array, "slots latent"]) -> Float[Array, "slots dim"]:
         """The mean of what is observed."""
@@ -126,8 +128,14 @@ class LatentModel(eqx.Module):
 
 def _from_last_seen(row: Rows) -> Rows:
     """No slot later than the last one seen of its series: what is asked later tells nothing."""
-    late = jnp.where(jnp.any(row.seen, axis=-1) & (row.owner >= 0), row.t, 0.0)
-    last = jnp.zeros(row.begin.shape, row.t.dtype).at[row.owner].max(
-        late, mode="drop", wrap_negative_indices=False
-    )  # fmt: skip
-    return row._replace(t=jnp.minimum(row.t, last[jnp.maximum(row.owner, 0)]))
+    late = jnp.where(jnp.any(row.seen, axis=1) & (row.owner >= 0), row.t, 0.0)
+
+    def last(owner: Array, late: Array) -> Array:
+        return jnp.zeros(row.begin.shape[0], late.dtype).at[owner].max(
+            late, mode="drop", wrap_negative_indices=False
+        )  # fmt: skip
+
+    for _ in row.t.shape[1:]:  # rows side by side
+        last = jax.vmap(last, in_axes=-1, out_axes=-1)
+    ends = jnp.take_along_axis(last(row.owner, late), jnp.maximum(row.owner, 0), axis=0)
+    return row._replace(t=jnp.minimum(row.t, ends))

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..unfold import unfold
 
@@ -35,10 +34,10 @@ class Weights(NamedTuple):
 
 
 class Knots(NamedTuple):
-    """The path at the end of every step: states and slopes, both (steps, latent)."""
+    """The path at the end of every step: states and slopes."""
 
-    y: Float[Array, "steps latent"]
-    slope: Float[Array, "steps latent"]
+    y: Float[Array, " steps latent *rows"]
+    slope: Float[Array, " steps latent *rows"]
 
 
 def nodes(count: int) -> Float[np.ndarray, " nodes"]:
@@ -81,19 +80,22 @@ def _integral(at: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 def knots(
     field: Callable,
-    begun: Float[Array, "steps latent"],
-    begins: Any,
-    end: Float[Array, " steps"],
-    length: Float[Array, " steps"],
-    phase: Int[Array, " steps"],
+    begun: Float[Array, " steps latent *rows"],
+    begins: Bool[Array, " steps *rows"],
+    end: Float[Array, " steps *rows"],
+    length: Float[Array, " steps *rows"],
+    phase: Int[Array, " steps *rows"],
 ) -> Knots:
-    """The path through all series of one row, one scan.
+    """The path through all series of one row, or of rows side by side, in one scan.
 
     `begins` (steps,) says where a step opens a series, whose state is then `begun`. With past
     slopes ``f_j``: ``p = y + h sum_j b_j f_j``, ``f = field(end, p)``, the new slope, and
     ``y + h (c_0 f + sum_j c_j f_j)``.
     """
-    predict, correct = (jnp.asarray(w, begun.dtype)[phase] * length[:, None] for w in weights())
+    predict, correct = (
+        jnp.moveaxis(jnp.asarray(w, begun.dtype)[phase] * length[..., None], -1, 1)
+        for w in weights()
+    )
 
     def step(state: tuple, x: tuple) -> tuple:
         y, past = state
@@ -117,15 +119,20 @@ def _moved(y: Array, weights: Array, slopes: tuple[Array, ...]) -> Array:
     return y + sum(weights[j] * slope for j, slope in enumerate(slopes))
 
 
-def between(found: Knots, step: Int[Array, " slots"], h: Array, part: Array) -> Array:
-    """The path a `part` into each `step` (slots,) of length `h`: the cubic through ends and slopes.
+def between(
+    found: Knots,
+    step: Int[Array, " slots *rows"],
+    length: Float[Array, " steps *rows"],
+    part: Float[Array, " slots *rows"],
+) -> Float[Array, " slots latent *rows"]:
+    """The path a `part` into each `step`: the cubic through both ends and slopes, error O(h^4).
 
-    Its error is O(h^4) (Hairer, Noersett and Wanner 1993, II.6.7).
+    Hairer, Noersett and Wanner 1993, II.6.7.
     """
-    y0, y1, f0, f1 = found.y[step - 1], found.y[step], found.slope[step - 1], found.slope[step]
-    return jax.vmap(_cubic)(y0, y1, f0, f1, h, part)
-
-
-def _cubic(y0: Array, y1: Array, f0: Array, f1: Array, h: Any, s: Any) -> Array:
+    at = step[:, None]
+    y0, y1, f0, f1 = (
+        jnp.take_along_axis(a, at - back, axis=0) for a in found for back in (1, 0)
+    )  # fmt: skip
+    h, s = jnp.take_along_axis(length, step, axis=0)[:, None], part[:, None]
     bend = (1 - 2 * s) * (y1 - y0) + (s - 1) * h * f0 + s * h * f1
     return (1 - s) * y0 + s * y1 + s * (s - 1) * bend

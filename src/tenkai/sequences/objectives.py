@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..objectives import Aux, Objective, weight_decay
+from ..unfold import RecomputeStep, unfold
 from .latent import LatentModel
-from .packing import Rows
+from .packing import Rows, abreast
 
 _LOG_TWO_PI = float(np.log(2 * np.pi))
 
@@ -55,6 +56,30 @@ def terms(model: LatentModel, row: Rows, noise: Float[Array, "places latent"]) -
     return Terms(by_series(row, per_slot), divergence, points, logits)
 
 
+def summed(model: LatentModel, rows: Rows, noise: Float[Array, "places latent rows"]) -> Terms:
+    """The sums of `terms` over all series of rows side by side, and logits (rows, places, classes).
+
+    What training needs, in a third of the time: the scans' numbers lie behind one another.
+    """
+    posterior = model.posterior(rows)
+    z = model.path(rows, posterior.draw(noise))
+
+    def explain(total: Array, slot: tuple) -> Array:
+        z, x, asked = slot
+        found = normal_log_density(x, model.decoder(z), model.log_noise[:, None])
+        return total + jnp.sum(jnp.where(asked, found, 0.0))
+
+    log_likelihood, _ = unfold(
+        explain, jnp.zeros((), z.dtype), (z, rows.x, rows.asked), keep=lambda total: None,
+        memory=RecomputeStep(),
+    )  # fmt: skip
+    divergence = jnp.sum(jnp.where(rows.index >= 0, posterior.divergence(), 0.0))
+    logits = None
+    if model.classes is not None:
+        logits = jnp.moveaxis(jax.vmap(model.classes)(posterior.mean), -1, 0)
+    return Terms(log_likelihood, divergence, jnp.sum(rows.asked, dtype=z.dtype), logits)
+
+
 class Material(NamedTuple):
     """What a model learns from: of the rows the first `count` are real."""
 
@@ -93,15 +118,16 @@ def negative_elbo(batch: int) -> Objective:
 
 
 @functools.cache
-def warmed(batch: int, learn_noise: bool) -> Objective:
+def warmed(batch: int | None, learn_noise: bool) -> Objective:
     """`negative_elbo` whose divergence is warmed up (Bowman et al. 2016), of counted steps.
 
+    Without `batch` the rows are those of the step.
     With labels a series' cross-entropy, `label_weight` times, counts beside its likelihood.
     """
 
     def objective(model: Warming, data: Material, key: Any) -> tuple[Any, Aux]:
         which, noise = jax.random.split(key)
-        rows = drawn(data.rows, data.count, batch, which)
+        rows = data.rows if batch is None else drawn(data.rows, data.count, batch, which)
         warmth = jnp.minimum(1.0, (model.step + 1) / jnp.maximum(data.warm_up, 1.0))
         inner = model.model
         if not learn_noise:
@@ -120,10 +146,12 @@ def _counted(model: Warming) -> Warming:
 
 
 def _loss(model: LatentModel, rows: Rows, data: Material, weight: Any, key: Any) -> Array:
-    eps = jax.random.normal(key, (*rows.begin.shape, model.latent), rows.t.dtype)
-    found = jax.vmap(terms, in_axes=(None, 0, 0))(model, rows, eps)
-    points = jnp.maximum(jnp.sum(found.points), 1.0)
-    bound = jnp.sum(found.log_likelihood) - weight * jnp.sum(found.divergence)
+    side = abreast(rows)
+    places, count = side.begin.shape
+    eps = jax.random.normal(key, (places, model.latent, count), rows.t.dtype)
+    found = summed(model, side, eps)
+    points = jnp.maximum(found.points, 1.0)
+    bound = found.log_likelihood - weight * found.divergence
     if found.logits is not None:
         bound = bound - data.label_weight * _cross_entropy(found.logits, rows.index, data.labels)
     return -bound / points + data.decay * weight_decay(model)

@@ -90,6 +90,14 @@ class Rows(NamedTuple):
         return float(np.mean(self.owner >= 0))
 
 
+def abreast(rows: Rows) -> Any:
+    """The same rows side by side: the first axis of every leaf last, leaves (slots, ..., rows).
+
+    So a step for one row is one for all of them, whose numbers of a kind lie behind one another.
+    """
+    return Rows(*(leaf.transpose(*range(1, leaf.ndim), 0) for leaf in rows))
+
+
 class Shape(NamedTuple):
     """Slots, steps and places of a row: rows of one shape share a compiled program."""
 
