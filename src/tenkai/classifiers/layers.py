@@ -31,7 +31,7 @@ class GroupNorm(eqx.Module):
     groups: int = eqx.field(static=True)
 
     def __init__(self, channels: int):
-        self.weight, self.bias = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+        self.weight, self.bias = jnp.ones(channels), jnp.zeros(channels)
         self.groups = max(g for g in range(1, _GROUPS + 1) if channels % g == 0)
 
     def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:

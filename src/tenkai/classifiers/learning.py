@@ -17,7 +17,7 @@ from jaxtyping import Int, PyTree
 from ..fit import fit
 from ..records import Fit
 from .augmentation import Augmentation
-from .network import Design, Network, build
+from .network import Network
 from .objectives import Labelled, cross_entropy, held_out
 
 _PAD = 256  # tables of other lengths share programs
@@ -89,7 +89,7 @@ def split(y: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarra
 
 
 def learn(
-    x: np.ndarray, y: np.ndarray, design: Design, recipe: Recipe, *, share: float = 0.1,
+    start: Network, x: np.ndarray, y: np.ndarray, recipe: Recipe, *, share: float = 0.1,
     minutes: float | None = None, **options: Any,
 ) -> Learned:  # fmt: skip
     """Train on most rows, judged by a `share` of them; `y` are indices of classes.
@@ -99,7 +99,6 @@ def learn(
     """
     begun = time.perf_counter()
     trained, held = split(y, share, recipe.seed)
-    start = build(design, key=jax.random.key(recipe.seed))
     data = labelled(x[trained], y[trained], recipe)
     judged = labelled(x[held[:_JUDGED]], y[held[:_JUDGED]], recipe) if len(held) else None
     if minutes is not None:

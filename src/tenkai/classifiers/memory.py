@@ -26,4 +26,5 @@ def gradient_bytes(design: Design, rows: int = 128) -> int:
         return jnp.sum(eqx.combine(params, static).end(h).state ** 2)
 
     compiled = jax.jit(jax.grad(loss, (0, 1))).lower(params, h).compile()
-    return int(compiled.memory_analysis().temp_size_in_bytes)
+    sizes: Any = compiled.memory_analysis()
+    return int(sizes.temp_size_in_bytes)

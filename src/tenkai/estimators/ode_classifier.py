@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import jax
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -22,7 +23,7 @@ from ..classifiers import (
     evaluation,
 )
 from ..classifiers.learning import Recipe, learn
-from ..classifiers.network import parameters, stem_for
+from ..classifiers.network import build, parameters, stem_for
 from ..devices import arithmetic
 from ..errors import InputError
 from ..records import Fit
@@ -36,6 +37,7 @@ Auto = Literal["auto"]
 _FULL_BATCH = 2048  # rows of a table, up to which a step takes all
 _WIDE = 10_000  # numbers in a table, up to which it trains in float64
 _TABLE, _IMAGES = 32, 64  # widths
+_SHOWN = 300  # rows that the estimator keeps, for pictures
 
 
 class ODEClassifier(ClassifierMixin, BaseEstimator):
@@ -62,7 +64,8 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
 
     After `fit`: `classes_`, `fit_` (status, history), `model_` (a `tenkai.classifiers.Network`),
     `held_out_` (accuracy on rows that did not train, beside the most frequent class and logistic
-    regression), `parameters_`, `shape_`.
+    regression), `parameters_`, `shape_`, `shown_` (up to 300 of the held-out rows, for pictures;
+    they are saved with the model).
 
     Source: Chen et al. 2018, section 3.
 
@@ -136,8 +139,9 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
         x, design = self._designed(rows)
         self.precision_ = self._arithmetic(rows)
         with arithmetic(self.precision_):
+            start = build(design, key=jax.random.key(self.seed))
             learned = learn(
-                x, known.index, design, self._recipe(rows), share=self.held_out, minutes=minutes,
+                start, x, known.index, self._recipe(rows), share=self.held_out, minutes=minutes,
                 log=log, progress=progress, checkpoint=checkpoint,
             )  # fmt: skip
         self.design_, self.model_ = design, learned.network
@@ -147,6 +151,8 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
         self.rtol_ = None
         held = judgement.held_out(self, rows, known.index, learned.held)
         self.held_out_ = held
+        shown = (learned.held if held else np.arange(len(rows)))[:_SHOWN]
+        self.shown_, self.shown_classes_ = rows[shown], known.index[shown]
         status = judgement.status_of(made.status, held, known.notes)
         self.fit_ = Fit(self.model_, status, list(made.history), made.seconds, made.steps)
         return self
@@ -252,7 +258,7 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
 
     def _predicts(self) -> str:
         """Tables in float64, whatever trained: a row's answer must not depend on the others."""
-        return "float32" if len(self.shape_) == 3 else "float64"
+        return self.precision_ if len(self.shape_) == 3 else "float64"
 
     def _network(self) -> Any:
         return self.model_ if len(self.shape_) == 3 else evaluation.wide(self.model_)
@@ -265,7 +271,7 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
             return evaluation.evaluate(self._network(), self._prepared(rows))
 
     def plot(self, **options: Any) -> Any:
-        """A figure: the training, and the held-out accuracy beside its baselines."""
+        """A figure: states of held-out rows at three depths, the training, accuracies."""
         border.require_fitted(self)
         from .. import report
 

@@ -74,7 +74,8 @@ def training_rows(estimator: ODEClassifier, X: Any, y: Any) -> tuple[np.ndarray,
         vars(estimator).pop("n_features_in_", None)  # of an earlier fit to a table
         vars(estimator).pop("feature_names_in_", None)
         return images(X), y
-    both: Any = validate_data(
+    validate: Any = validate_data  # whose y is typed as a string
+    both = validate(
         estimator, X, y, reset=True, dtype="float64", ensure_all_finite=False,
         ensure_min_samples=2,
     )  # fmt: skip

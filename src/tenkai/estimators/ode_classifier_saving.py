@@ -28,7 +28,10 @@ def save(classifier: ODEClassifier, path: Path | str) -> None:
     made, held = classifier.fit_, classifier.held_out_
     arguments = classifier.get_params()
     arguments |= {name: _in_words(arguments[name]) for name in _PARTS}
-    arrays: dict[str, Any] = {"model": classifier.model_}
+    arrays: dict[str, Any] = {
+        "model": classifier.model_, "shown": classifier.shown_,
+        "shown_classes": classifier.shown_classes_,
+    }  # fmt: skip
     if classifier.centre_ is not None:
         arrays |= {"centre": classifier.centre_, "scale": classifier.scale_}
     columns = getattr(classifier, "feature_names_in_", None)
@@ -51,7 +54,9 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
     arguments = dict(meta["arguments"])
     arguments |= {name: _from_words(arguments[name], path) for name in _PARTS}
     made = ODEClassifier(**arguments)
-    words = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["design"].items()}
+    words: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in meta["design"].items()
+    }
     words |= {name: _from_words(words[name], path) for name in ("body", "stem")}
     made.design_ = design = Design(**words)
     made.precision_ = meta["precision"]
@@ -63,11 +68,12 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
         made.model_ = evaluation.at_tolerance(made.model_, meta["rtol"])
     made.rtol_ = meta["rtol"]
     made.centre_, made.scale_ = arrays.get("centre"), arrays.get("scale")
+    made.shown_, made.shown_classes_ = arrays["shown"], arrays["shown_classes"]
     made.classes_ = np.array(meta["classes"], dtype=np.dtype(meta["classes_type"]))
     made.bytes_, made.shape_ = meta["bytes"], design.shape
     made.n_features_in_ = int(np.prod(design.shape))
     if meta["names"]:
-        made.feature_names_in_ = np.array(meta["names"], dtype=object)
+        vars(made)["feature_names_in_"] = np.array(meta["names"], dtype=object)
     made.parameters_ = classifiers.parameters(made.model_)
     held, fit = meta["held_out"], meta["fit"]
     made.held_out_ = None if held is None else HeldOutAccuracy(**held)

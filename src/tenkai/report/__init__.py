@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import algorithms as algorithms  # registers the picture of a learned algorithm
 from . import backtest as backtest  # registers the pictures of backtests and comparisons
+from . import classes_sections as classes_sections  # registers the page of classifiers
+from . import classifier as classifier  # registers the picture of a classifier by depth
 from . import control as control  # registers the picture of a control problem
 from . import density as density  # registers the pictures of densities
 from . import density_sections as density_sections  # registers the page of densities

@@ -1,0 +1,99 @@
+"""The picture of a classifier by depth: how the states part, and the training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from .axes import dress, new_figure, number, plot, running
+from .fonts import lettering
+from .palette import AHEAD, INK, LEARNED, colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_DEPTHS = (0.0, 0.5, 1.0)
+_CLASSES = 10  # that get a name in the legend
+
+
+@runtime_checkable
+class ClassifyingByDepth(Protocol):
+    """A fitted classifier whose states are known at any depth."""
+
+    def hidden(self, X: Any, depths: Any) -> np.ndarray: ...
+
+    def accuracy_by_tolerance(self, X: Any, y: Any) -> list[dict[str, float]]: ...
+
+
+@plot.register(ClassifyingByDepth)
+def _(classifier: Any) -> np.ndarray:
+    """Panels: states of held-out rows at three depths, the training, accuracy beside baselines."""
+    with lettering():
+        figure = new_figure(9.0, 6.0)
+        grid = figure.add_gridspec(2, 6)
+        axes = [figure.add_subplot(grid[0, 2 * i : 2 * i + 2]) for i in range(3)]
+        states(axes, classifier)
+        axes.append(training(figure.add_subplot(grid[1, :3]), classifier))
+        axes.append(accuracies(figure.add_subplot(grid[1, 3:]), classifier))
+    panels = np.empty(len(axes), dtype=object)
+    panels[:] = axes
+    return panels
+
+
+def states(axes: list[Axes], classifier: Any) -> None:
+    """Two directions at each depth: where the classes' means differ most, else most variance."""
+    found = classifier.hidden(classifier.shown_, _DEPTHS)
+    index = classifier.shown_classes_
+    for ax, depth, h in zip(axes, _DEPTHS, found.reshape(len(_DEPTHS), len(index), -1),
+                            strict=True):  # fmt: skip
+        flat = _flattened(h.astype(float), index)
+        for k in np.unique(index):
+            name = str(classifier.classes_[k]) if k < _CLASSES else None
+            ax.plot(*flat[index == k].T, ".", ms=4, color=colour(k), label=name)
+        title = {0.0: "Depth 0 (stem)", 1.0: "Depth 1 (head)"}.get(depth, f"Depth {depth:g}")
+        dress(ax, title=title, legend=False)
+        ax.set_xticklabels([])
+        ax.set_yticklabels([])
+    axes[0].legend(frameon=False, fontsize="x-small", markerscale=1.5)
+
+
+def _flattened(h: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Rows in the plane: along the first principal direction of the class means, then of the rest.
+
+    Two directions of the means where there are three classes or more.
+    """
+    h = h - h.mean(0)
+    means = np.stack([h[index == k].mean(0) for k in np.unique(index)])
+    first = np.linalg.svd(means - means.mean(0), full_matrices=False)[2][: max(len(means) - 1, 1)]
+    first = first[:2]
+    rest = h - h @ first.T @ first
+    second = np.linalg.svd(rest, full_matrices=False)[2]
+    ways = np.concatenate([first, second, np.zeros((2, h.shape[1]))])[:2]
+    return h @ ways.T
+
+
+def training(ax: Axes, classifier: Any) -> Axes:
+    """Cross-entropy of batches and of held-out rows over the steps."""
+    rows = running(classifier.fit_)
+    steps = [r["total"] for r in rows]
+    ax.plot(steps, [number(r, "loss") for r in rows], color=LEARNED, label="batches")
+    held = [number(r, "validation") for r in rows]
+    if np.isfinite(held).any():
+        ax.plot(steps, held, color=AHEAD, label="held-out rows")
+    ax.set_yscale("log", nonpositive="mask")
+    return dress(ax, title="Cross-entropy", x="step", y="nats per row")
+
+
+def accuracies(ax: Axes, classifier: Any) -> Axes:
+    """Held-out accuracy beside the simple classifiers'."""
+    held = classifier.held_out_
+    named = {} if held is None else {"this one": held.accuracy, **held.baselines}
+    for i, (name, value) in enumerate(named.items()):
+        ax.barh(i, 100 * value, color=LEARNED if i == 0 else colour(5), height=0.6)
+        ax.text(1.0, i, f" {name}, {value:.1%}", va="center", color="white" if value > 0.4 else INK)
+    ax.set_yticks([])
+    ax.set_xlim(0, 100)
+    ax.invert_yaxis()
+    title = "No rows held out" if held is None else f"Accuracy, {held.rows} held-out rows"
+    return dress(ax, title=title, x="%", legend=False)
