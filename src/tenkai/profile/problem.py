@@ -103,7 +103,7 @@ def _bare(field: Callable, data: Any) -> Problem:
             do="pass the first and the last time",
         )  # fmt: skip
     name = getattr(field, "__name__", type(field).__name__)
-    kept: Callable = field if isinstance(field, eqx.Module) else _Fresh(field)
+    kept: Any = field if isinstance(field, eqx.Module) else _Fresh(field)
     return Problem(
         kept if u is None else _driven(kept, ts, u), rows, ts[[0, -1]],
         precision="float32" if states.dtype == np.float32 else "float64",

@@ -26,8 +26,8 @@ from ..profile.reference import Reference
 from ..unfold import MIDPOINT
 from . import Row, Task
 
-ROWS, DIM, WIDTH = 32, 32, 32
-COUNTS = (16, 128, 1024, 4096)
+ROWS, DIM, WIDTH = 64, 32, 32
+COUNTS = (16, 128, 512, 2048)
 # What theory says of the slope of log bytes against log steps; diffrax's own choice of the number
 # of checkpoints is not published as a power.
 THEORY = {
@@ -38,6 +38,7 @@ THEORY = {
     RECURSIVE: None,
     CONTINUOUS: 0.0,
 }
+_NOTES = {RECURSIVE: "diffrax chooses how many", CONTINUOUS: "theory; the grid's own times grow"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def run(
     few, most = counts[-2], counts[-1]
     slopes = [
         Row(f"slope of log bytes, {few} to {most} steps: {name}", THEORY[name], of.slope,
-            note="published: theory" if THEORY[name] is not None else "diffrax chooses how many")
+            note=_NOTES.get(name, "theory"))
         for name, of in found.items()
     ]  # fmt: skip
     sizes = [
