@@ -219,7 +219,7 @@ def test_the_page_and_the_picture_show_images(discrete: tk.FlowDensity, tmp_path
     from tenkai import report
 
     page = report.html(discrete, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count('<img src="data:image/png;base64,') == 2
     assert "A density of images, 4 × 4" in page and "histogram per pixel" in page
     assert "300 images of 17 grey levels" in page and "64" in page
     panels = discrete.plot()
