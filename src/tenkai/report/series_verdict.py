@@ -102,11 +102,10 @@ def counted_of(held: Any) -> Verdict:
 
 def classes_of(held: Any) -> Verdict | None:
     """Accuracy on held-out series beside the commonest class, and the area under the curve."""
-    accuracy = None if held is None else held.accuracy
-    if accuracy is None or np.isnan(accuracy):
+    if held is None or held.accuracy is None or np.isnan(held.accuracy):
         return None
     naive = held.majority if hasattr(held, "majority") else held.naive_accuracy
     sentence = f"of held-out series in their class; the commonest class alone {naive:.0%}"
     if held.auc is not None and np.isfinite(held.auc):
         sentence += f"; area under the ROC curve {held.auc:.3f}"
-    return Verdict("Classes", f"{accuracy:.1%}", f"{sentence}.")
+    return Verdict("Classes", f"{held.accuracy:.1%}", f"{sentence}.")
