@@ -114,7 +114,9 @@ class Shape(NamedTuple):
         many places, keep either from leaving slots empty.
         """
         most = max(int(slots.max()), least)
-        room = max(int(steps.max()), int(np.ceil(1.1 * steps.sum() / slots.sum() * most)) + 1)
+        room = int(steps.max())
+        if 2 * slots.min() <= most:  # series share rows
+            room = max(room, int(np.ceil(1.1 * steps.sum() / slots.sum() * most)) + 1)
         usual = int(np.ceil(2 * most * len(slots) / slots.sum())) + 1
         return cls(most, room, min(most // max(1, int(slots.min())), usual))
 

@@ -1,0 +1,1 @@
+"""The latent ODE of the spirals, written for ours and for torch, with the same weights."""
