@@ -32,17 +32,18 @@ def _(profile: Profile, *, ax: Axes | None = None) -> Any:
             return ax
         back = bool(profile.gradients)
         figure = new_figure(11.0, 7.2 if back else 4.0)
-        above: Any = figure
-        below: Any = None
-        if back:
-            above, below = np.asarray(figure.subfigures(2, 1, height_ratios=(1.15, 1)))
-        three = above.subplots(1, 3)
-        axes = [draw(ax, profile) for draw, ax in zip(_ABOVE, three, strict=True)]
-        above.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=8,
+        heights = (1, 0.12, 0.9) if back else (1, 0.12)
+        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+        above = grid[0].subgridspec(1, 3)
+        axes = [draw(figure.add_subplot(above[i]), profile) for i, draw in enumerate(_ABOVE)]
+        words = figure.add_subplot(grid[1])
+        words.axis("off")
+        words.legend(*axes[0].get_legend_handles_labels(), loc="center", ncols=8,
                      frameon=False, fontsize="small")  # fmt: skip
-        if below is not None:
-            left, right = below.subplots(1, 2, width_ratios=(1.5, 1))
-            axes += [_bytes(left, profile), _backwards(right, profile)]
+        if back:
+            below = grid[2].subgridspec(1, 2, width_ratios=(1.5, 1))
+            axes.append(_bytes(figure.add_subplot(below[0]), profile))
+            axes.append(_backwards(figure.add_subplot(below[1]), profile))
     panels = np.empty(len(axes), dtype=object)
     panels[:] = axes
     return panels
