@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ..data import Trajectories
+from ..data.shards import Shards
 from ..devices import arithmetic
 from ..errors import InputError
 from ..records import Fit, Forecast, Path, Paths
-from ..sequences.learning import learn
+from ..sequences.learning import Learned, learn
 from . import border
 from . import latent_ode_border as own
 from .base import Estimator
@@ -73,7 +74,7 @@ class LatentODE(Estimator):
     def __init__(
         self,
         *,
-        latent: int = 4,
+        latent: int = 8,
         encoder: Literal["rnn", "ode-rnn"] = "rnn",
         hidden: int = 32,
         width: int = 32,
@@ -125,32 +126,48 @@ class LatentODE(Estimator):
     ) -> LatentODE:
         """Learn from `Trajectories`, a table (`t` names its time column) or arrays ``x, t``.
 
-        `labels` are one class per series, in their order or as a dictionary by series id (None
-        for unknown); a head on ``z0`` then learns them. With a `checkpoint` folder an interrupted
-        fit, called again, resumes with the same bits; `log` is a history.jsonl; `progress` a bar.
+        `tenkai.data.shards.Shards`, for more series than memory holds, are read while they train;
+        the last shard judges. `labels` are one class per series, in their order or as a dictionary
+        by series id (None for unknown); a head on ``z0`` then learns them. With a `checkpoint`
+        folder an interrupted fit, called again, resumes with the same bits; `log` is a
+        history.jsonl; `progress` a bar.
 
         A series without observations is left out with a note.
 
         Raises `InputError` for data, labels or arguments that cannot work.
         """
         own.check(self)
+        options = {"checkpoint": checkpoint, "log": log, "progress": progress}
+        if isinstance(x, Shards):
+            own.no_labels(t, labels)
+            return self._fit_shards(x, options)
         data, given = own.observed(x, t)
         marks = own.marks_of(labels, data, given)
-        noise = own.noise_of(self.noise, data)
+        noise = own.noise_of(self.noise, data.dim)
         design = own.design_of(self, noise, 0 if marks is None else len(marks.classes))
         with arithmetic(self.precision):
-            learned = learn(
-                data, design, None if marks is None else marks.codes,
-                checkpoint=checkpoint, log=log, progress=progress,
-            )  # fmt: skip
-            self.data_, self.model_, self.held_out_ = data, learned.model, learned.held
-            self.predictor_ = Predictor.of(learned, data, self.seed)
-            self.classes_ = None if marks is None else marks.classes
-            self.labels_ = None if marks is None else marks.codes
-            self.seconds_ = learned.fit.seconds
-            made = learned.fit
+            learned = learn(data, design, None if marks is None else marks.codes, **options)
             notes = (*data.notes, *(() if marks is None else marks.notes))
-            status = status_of(learned, notes, self.predictor_.moves())
+            return self._keep(learned, data, marks, notes)
+
+    def _fit_shards(self, shards: Shards, options: dict[str, Any]) -> LatentODE:
+        from ..sequences.streamed import learn_streamed
+
+        design = own.design_of(self, own.noise_of(self.noise, shards.dim), 0)
+        with arithmetic(self.precision):
+            learned, data = learn_streamed(shards, design, **options)
+            kept = "the model keeps the last shard's series; pass data= to ask about others"
+            return self._keep(learned, data, None, (*shards.survey.notes, kept))
+
+    def _keep(
+        self, learned: Learned, data: Trajectories, marks: own.Marks | None, notes: tuple[str, ...]
+    ) -> LatentODE:
+        self.data_, self.model_, self.held_out_ = data, learned.model, learned.held
+        self.predictor_ = Predictor.of(learned, data, self.seed)
+        self.classes_ = None if marks is None else marks.classes
+        self.labels_ = None if marks is None else marks.codes
+        made, self.seconds_ = learned.fit, learned.fit.seconds
+        status = status_of(learned, notes, self.predictor_.moves())
         self.fit_ = Fit(self.model_, status, made.history, made.seconds, made.steps)
         return self
 

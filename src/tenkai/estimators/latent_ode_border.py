@@ -136,17 +136,27 @@ def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, Real) and value != value)
 
 
-def noise_of(noise: Any, data: Trajectories) -> np.ndarray | None:
+def no_labels(t: Any, labels: Any) -> None:
+    """Shards bring their times with them, and cannot have labels."""
+    for name, value in (("t", t), ("labels", labels)):
+        if value is not None:
+            raise InputError(
+                name, expected="none, where series are read from shards", got="some",
+                do="leave it out, or pass the series as Trajectories",
+            )  # fmt: skip
+
+
+def noise_of(noise: Any, dim: int) -> np.ndarray | None:
     """Raw standard deviations (dim,); None where they are to be learned."""
     if noise is None:
         return None
     given = np.asarray(noise, float)
-    if given.shape not in ((), (1,), (data.dim,)) or not (given > 0).all() or np.isinf(given).any():
+    if given.shape not in ((), (1,), (dim,)) or not (given > 0).all() or np.isinf(given).any():
         raise InputError(
-            "noise", expected=f"a standard deviation above zero, or one for each of {data.dim} "
+            "noise", expected=f"a standard deviation above zero, or one for each of {dim} "
             "variables", got=repr(noise), do="pass None to learn it",
         )  # fmt: skip
-    return np.broadcast_to(given, (data.dim,)).copy()
+    return np.broadcast_to(given, (dim,)).copy()
 
 
 def design_of(model: LatentODE, noise: np.ndarray | None, classes: int) -> Design:

@@ -56,7 +56,7 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
     classes = meta["classes"]
     made.classes_ = None if classes is None else np.array(classes)
     made.labels_ = arrays.get("labels")
-    noise = own.noise_of(made.noise, data)
+    noise = own.noise_of(made.noise, data.dim)
     design = own.design_of(made, noise, 0 if classes is None else len(classes))
     with arithmetic(made.precision):
         template = eqx.filter_eval_shape(lambda: build(design, units))

@@ -43,7 +43,7 @@ def planar_page(
     """Series above; below hidden paths and states by group, and errors by step of every model."""
     with lettering():
         figure = new_figure(3.0 * len(courses), 6.2)
-        above, below = figure.subfigures(2, 1)
+        above, below = np.asarray(figure.subfigures(2, 1))
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize="medium", color=INK)
         for i, (ax, one) in enumerate(

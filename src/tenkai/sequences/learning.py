@@ -25,9 +25,11 @@ from .units import Units
 _EVERY = 100  # steps between two looks at the held-out series
 _FINAL = 0.01  # of the rate, at the end
 _NORM = 1.0  # of the gradient, at most
-_JUDGED = 500  # series that say which state is the best, at most
+JUDGED = 500  # series that say which state is the best, at most
 _FEWEST = 5  # series, so that one can be held out
 _SLOTS = 4_000_000  # of all rows, with their parts
+_PER_TIME = 0.3  # solver steps per observed time
+_RESOLUTIONS = (8, 50)  # solver steps over a series of median duration, at least and at most
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,11 @@ def build(design: Design, units: Units) -> LatentModel:
     )  # fmt: skip
 
 
-def resolution(design: Design, data: Trajectories) -> int:
-    """Solver steps over a series of median duration."""
+def steps_over_a_series(design: Design, times: np.ndarray) -> int:
+    """Solver steps over a series of median duration; `times` are the series' numbers of times."""
     if design.resolution != "auto":
         return int(design.resolution)
-    times = np.median([len(one) for one in data])
-    return int(np.clip(round(0.3 * float(times)), 8, 50))
+    return int(np.clip(round(_PER_TIME * float(np.median(times))), *_RESOLUTIONS))
 
 
 def learn(
@@ -104,32 +105,34 @@ def learn(
     `tenkai.fit.fit`.
     """
     units = Units.of(data)
-    longest = 1.0 / resolution(design, data)
+    longest = 1.0 / steps_over_a_series(design, np.array([len(one) for one in data]))
     train, held = split(len(data), design)
-    series = [data[i] for i in train]
-    known = None if labels is None else labels[train]
+    series, others = [data[i] for i in train], [data[i] for i in held]
+    known, classes = (None if labels is None else labels[which] for which in (train, held))
+    watched = judged(units.spells(others[:JUDGED]), longest, classes, design) if others else None
     material = _material(units.spells(series), longest, known, design)
-    watched = None if not len(held) else _judged(
-        units.spells([data[i] for i in held[:_JUDGED]]), longest,
-        None if labels is None else labels[held[:_JUDGED]], design,
-    )  # fmt: skip
-    count: Any = np.zeros((), np.int32)
-    start = Warming(real(build(design, units)), count)
     batch = min(design.batch, int(material.count))
-    made = fit(
-        start, warmed(batch, design.noise is None), material,
+    made = train_on(material, watched, units, design, batch, **options)
+    model = made.model.model
+    found = None
+    if others:
+        found = scores(model, units, others, longest, seed=design.seed, labels=classes)
+    reach = max(float(s.t[-1] - s.t[0]) for s in series) / units.span
+    return Learned(model, units, longest, made, found, reach)
+
+
+def train_on(
+    data: Any, watched: Judged | None, units: Units, design: Design, batch: int | None,
+    **options: Any,
+) -> Fit:  # fmt: skip
+    """Adam over `Material`, or over what a function of the step delivers (`batch` None)."""
+    count: Any = np.zeros((), np.int32)
+    return fit(
+        Warming(real(build(design, units)), count), warmed(batch, design.noise is None), data,
         rule=rule(design.learning_rate, design.steps), steps=design.steps,
         key=jax.random.key(design.seed), validation=watched, validate=missed(), every=_EVERY,
         stage="elbo", **options,
     )  # fmt: skip
-    model = made.model.model
-    reach = max(float(s.t[-1] - s.t[0]) for s in series) / units.span
-    found = [data[i] for i in held]
-    classes = None if labels is None else labels[held]
-    judged = None
-    if found:
-        judged = scores(model, units, found, longest, seed=design.seed, labels=classes)
-    return Learned(model, units, longest, made, judged, reach)
 
 
 def split(count: int, design: Design) -> tuple[np.ndarray, np.ndarray]:
@@ -141,31 +144,34 @@ def split(count: int, design: Design) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[held:]), np.sort(order[:held])
 
 
+def material(rows: Rows, count: int, design: Design, labels: np.ndarray | None = None) -> Material:
+    """Rows with the weights of the design."""
+    weights = (1.0, design.decay, design.warm_up, design.label_weight)
+    divergence, decay, warm_up, label_weight = (np.float64(w) for w in weights)
+    return real(Material(rows, np.int32(count), divergence, decay, warm_up, labels, label_weight))
+
+
 def _material(
     spells: list[Spell], longest: float, labels: np.ndarray | None, design: Design
 ) -> Material:
+    """Every series whole, and its random parts."""
     total = sum(len(s.t) for s in spells)
     copies = min(design.parts, max(0, _SLOTS // total - 1))
     rng = np.random.default_rng([design.seed, 4])
     made = [*spells, *(part for _ in range(copies) for part in parts(spells, rng))]
-    rows = pack(made, longest)
     classes = None
     if labels is not None:  # of a part the label may be about what it does not show
         classes = np.full(len(made), -1, np.int32)
         classes[: len(spells)] = labels
-    real_numbers = (1.0, design.decay, design.warm_up)
-    divergence, decay, warm_up = (np.float64(v) for v in real_numbers)
-    found = Material(
-        rows, np.int32(len(rows.owner)), divergence, decay, warm_up, classes,
-        np.float64(design.label_weight),
-    )  # fmt: skip
-    return real(found)
+    rows = pack(made, longest)
+    return material(rows, len(rows.owner), design, classes)
 
 
-def _judged(
+def judged(
     spells: list[Spell], longest: float, labels: np.ndarray | None, design: Design
 ) -> Judged:
+    """Series whose ends are hidden, to choose the best state by."""
     rng = np.random.default_rng([design.seed, 5])
-    rows: Rows = shared([hidden_end(s, rng) for s in spells], longest)
-    classes = None if labels is None else labels.astype(np.int32)
+    rows = shared([hidden_end(s, rng) for s in spells], longest)
+    classes = None if labels is None else labels[: len(spells)].astype(np.int32)
     return real(Judged(rows, classes, np.float64(design.label_weight)))

@@ -42,7 +42,8 @@ class Batches:
     ``k rows + i`` of the endless sequence of epochs, a function of the seed alone. In memory are
     the rows of `together` shards, and one shard as it is read. `index` counts the series through
     all shards. ``prepare(block, rng)`` may hide observations (`seen`, `asked`) of a shard before
-    it is packed, anew in every epoch; it must leave the times as they are.
+    it is packed, anew in every epoch; it must leave the times as they are. Shards in `skip` are
+    left out.
 
     >>> import numpy as np, pathlib, tempfile
     >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -65,6 +66,7 @@ class Batches:
         shape: Shape | None = None,
         together: int = 4,
         prepare: Prepare | None = None,
+        skip: tuple[int, ...] = (),
     ):
         for name, value in (("rows", rows), ("together", together)):
             if value < 1:
@@ -78,7 +80,7 @@ class Batches:
             int(best_fit(n, k, self.shape)[1][-1]) + 1 if len(n) else 0
             for n, k in zip(found.slots, steps, strict=True)
         ]
-        self._counts = np.array(counts)
+        self._counts = np.where(np.isin(np.arange(len(counts)), skip), 0, counts)
         self._first = np.cumsum([0, *(len(n) for n in found.slots)])
         self._held: tuple[tuple[int, int], Rows] | None = None
         self._order: tuple[int, np.ndarray] | None = None
@@ -91,7 +93,8 @@ class Batches:
     @property
     def filled(self) -> float:
         """The share of an epoch's slots that hold a time of a series."""
-        times = sum(int(n.sum()) for n in self.shards.survey.slots)
+        used = zip(self._counts, self.shards.survey.slots, strict=True)
+        times = sum(int(n.sum()) for count, n in used if count)
         return times / (self.epoch_rows * self.shape.slots)
 
     def __call__(self, step: int) -> Rows:
