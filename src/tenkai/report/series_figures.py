@@ -21,7 +21,6 @@ _GAP = 0.05  # between panels, of the width
 _WIDE_GAP = 0.09  # where every panel has a title of its own at its left
 _ROOM = 46  # pixels between rows of panels
 _TOWERING = 1.0  # of the range of the data, that a band may reach beyond it
-_BINS = 20
 _TIMES = "Viridis"
 
 
@@ -150,9 +149,10 @@ def hidden_paths(h: Hidden, names: Sequence[str]) -> Figure:
         x, y = _joined(h.paths)
         traces.append(_thin(x, y, RULE))
         dots = dots_at(h.paths[..., 0].ravel(), h.paths[..., 1].ravel(), INK, size=3)
+        bar = {"title": {"text": "share of the duration", "side": "right"}, "thickness": 10}
         dots["marker"] |= {
             "color": np.tile(h.fractions, len(h.paths)), "colorscale": _TIMES, "showscale": True,
-            "colorbar": {"title": {"text": "of the duration"}, "thickness": 10, "len": 0.8},
+            "colorbar": bar,
         }  # fmt: skip
         traces.append(dots)
     return _plane(traces)
@@ -223,12 +223,12 @@ def distances(d: Distances, time_name: str) -> Figure:
 
 def transform(f: RecurrentFindings) -> Figure:
     """The histogram of the probability integral transform; the band holds 90 % of right ones."""
-    counts, edges = np.histogram(f.transform, bins=_BINS, range=(0, 1))
-    expected = len(f.transform) / _BINS
-    off = 1.645 * np.sqrt(expected * (1 - 1 / _BINS))
+    counts, edges = np.histogram(f.transform, bins=f.bins, range=(0, 1))
+    expected = len(f.transform) / f.bins
+    off = 1.645 * np.sqrt(expected * (1 - 1 / f.bins))
     bars = {
         "type": "bar", "x": 0.5 * (edges[1:] + edges[:-1]), "y": counts / max(expected, 1e-12),
-        "width": 1 / _BINS, "marker": {"color": faint(LEARNED, 0.5), "line": {"width": 0}},
+        "width": 1 / f.bins, "marker": {"color": faint(LEARNED, 0.5), "line": {"width": 0}},
         "showlegend": False,
     }  # fmt: skip
     low, high = 1 - off / max(expected, 1e-12), 1 + off / max(expected, 1e-12)

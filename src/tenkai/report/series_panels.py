@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ACROSS = 3
-_BINS = 20
+_FEWEST = 3  # reports of a training that make a curve
 
 
 @plot.register(Latent)
@@ -146,8 +146,13 @@ def hidden_paths(ax: Axes, h: Hidden, names: tuple[str, ...]) -> Axes:
         flat = h.paths.reshape(-1, 2)
         dots = ax.scatter(flat[:, 0], flat[:, 1], c=time, s=3, cmap="viridis", zorder=2)
         bar = ax.figure.colorbar(dots, ax=ax, pad=0.02)
-        bar.set_label("of the duration", fontsize="small")
-    return dress(ax, title="Hidden paths", x="first component", y="second component")
+        bar.set_label("share of the duration", fontsize="small")
+    dress(ax, title="Hidden paths", x="first component", y="second component")
+    legend = ax.get_legend()
+    if legend is not None:
+        legend.set_frame_on(True)
+        legend.get_frame().set(alpha=0.8, linewidth=0)
+    return ax
 
 
 def _starts_of(ax: Axes, paths: np.ndarray, k: int, names: tuple[str, ...]) -> None:
@@ -183,16 +188,16 @@ def distances(ax: Axes, d: Distances, time_name: str) -> Axes:
         ax.plot(d.distance[side], d.error[side], "o-", ms=3, color=LEARNED, label=names[0])
         ax.plot(d.distance[side], d.naive[side], "o:", ms=3, color=QUIET, label=names[1])
     ax.set_ylim(bottom=0)
-    return dress(ax, title="Error (sd)", x=f"{time_name} before and after what was given")
+    return dress(ax, title="Error (sd)", x=f"{time_name} beyond what was given")
 
 
 def transform(ax: Axes, f: RecurrentFindings) -> Axes:
     """The histogram of the probability integral transform and the band of right ones."""
     n = len(f.transform)
-    weights = np.full(n, _BINS / max(n, 1))
-    off = 1.645 * np.sqrt((_BINS - 1) / max(n, 1))
+    weights = np.full(n, f.bins / max(n, 1))
+    off = 1.645 * np.sqrt((f.bins - 1) / max(n, 1))
     ax.axhspan(max(1 - off, 0), 1 + off, color=RULE, lw=0, label="90 % of right ones")
-    ax.hist(f.transform, bins=_BINS, range=(0, 1), weights=weights, color=LEARNED, alpha=0.5)
+    ax.hist(f.transform, bins=f.bins, range=(0, 1), weights=weights, color=LEARNED, alpha=0.5)
     ax.axhline(1, color=INK, lw=0.8)
     ax.set_xlim(0, 1)
     return dress(ax, title="Probability integral transform", x="share below the value")
@@ -211,8 +216,9 @@ def loss(ax: Axes, f: SeriesFindings) -> Axes:
     """The training loss and the one of held-out series, which may be in other units."""
     rows = running(f.fit)
     at = [r["total"] for r in rows]
-    ax.plot(at, [number(r, "loss") for r in rows], color=LEARNED, label="batches")
+    dot = "o" if len(rows) < _FEWEST else None  # a line of one point is not seen
+    ax.plot(at, [number(r, "loss") for r in rows], marker=dot, color=LEARNED, label="batches")
     held = np.array([number(r, "validation") for r in rows])
     if np.isfinite(held).any():
-        ax.plot(at, held, color=AHEAD, ls=":", label="held-out series")
+        ax.plot(at, held, marker=dot, color=AHEAD, ls=":", label="held-out series")
     return dress(ax, title="Loss", x="step")

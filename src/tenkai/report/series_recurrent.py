@@ -25,6 +25,7 @@ from .series_findings import (
 )
 
 _VARIABLES = 3  # with panels
+_PER_BIN = 10  # values in a bar of a histogram, at least
 _LEVELS = np.linspace(0.05, 0.95, 19)
 
 
@@ -39,6 +40,11 @@ class RecurrentFindings(SeriesFindings):
     transform: np.ndarray
     of: str
     both: bool
+
+    @property
+    def bins(self) -> int:
+        """Of a histogram of the transform: twenty, fewer where the values are few."""
+        return int(np.clip(len(self.transform) // _PER_BIN, 2, 20))
 
     def covered(self) -> tuple[np.ndarray, np.ndarray]:
         """Nominal coverage of central intervals, and the share of the values inside."""

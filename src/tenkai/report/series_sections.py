@@ -119,7 +119,7 @@ def _hidden(f: LatentFindings, page: Page) -> str:
         f"In the plane of the two principal components ({h.share:.0%} of the variance). Left: "
         f"paths of {len(h.paths)} series, coloured by {by}"
         f"{'; dots are where they begin' if f.classes else ''}. Right: posteriors of the state "
-        f"at which {len(h.start):,} series begin, mean and one standard deviation."
+        f"in which {len(h.start):,} series begin, mean and one standard deviation."
     )
     items = [
         page.place(figures.hidden_paths(h, f.classes), "hidden paths"),

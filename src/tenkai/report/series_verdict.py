@@ -32,7 +32,8 @@ def error_of(held: Any, kind: str) -> Verdict:
     """Of a latent model: the error at hidden observations of one kind beside the best naive one."""
     label = f"Error {_WHERE[kind].replace('it', 'what was seen')}"
     if held is None or kind not in held.errors:
-        return Verdict(label, "not measured", "not measured, no observations of that kind.")
+        why = "no series were held out" if held is None else "no observations of that kind"
+        return Verdict(label, "not measured", f"not measured, {why}.")
     one = held.errors[kind]
     name, naive = one.best_naive
     sentence = (
