@@ -31,7 +31,7 @@ def ornstein_uhlenbeck(n: int, seed: int) -> tuple[list[np.ndarray], list[np.nda
         variance = 0.5 * (1 - factor**2)
         x = np.zeros(len(t))
         for k in range(len(t)):
-            mean = factor[k] * x[k - 1] if k else 0.0
+            mean = factor[k] * x[max(k - 1, 0)]  # the first factor is zero
             x[k] = mean + np.sqrt(variance[k]) * rng.normal()
             logs.append(log_densities(x[k], mean, np.sqrt(variance[k])))
         xs.append(x + MEAN)
@@ -214,6 +214,8 @@ def test_an_imputed_grid_reads_no_future() -> None:
     """Grid values are of observations no later; what is explained stays where it was."""
     one = Spell(np.array([0.0, 0.7, 1.0, 2.6]), np.array([[1.0], [2.0], [3.0], [4.0]]))
     made = imputed(one, 0.5)
+    assert made.seen is not None
+    assert made.asked is not None
     grid = made.seen[:, 0]
     assert np.allclose(made.t[grid], [0, 0.5, 1.0, 1.5, 2.0, 2.5])
     assert np.allclose(made.x[grid, 0], [1, 1, 3, 3, 3, 3])

@@ -111,6 +111,7 @@ def test_hopper_by_its_protocol() -> None:
     assert share.max() <= 0.6
     spell = windows.spells(np.zeros(3), np.ones(3))[0]
     assert spell.asked is None
+    assert spell.seen is not None
     assert np.array_equal(spell.seen[:, 0], windows.given[0])
 
 

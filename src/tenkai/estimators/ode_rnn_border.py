@@ -77,9 +77,10 @@ def series_of(x: Any, t: Any) -> tuple[Trajectories, int | None]:
     """The series with observations, and how many were passed where that can be told."""
     many = isinstance(x, list | tuple) and not (x and all(np.ndim(one) == 0 for one in x))
     data = as_trajectories(x, t, learn=False)
-    if data.n_inputs:
+    if data.n_inputs or data.static_names:
         raise InputError(
-            "data", expected="series without known inputs", got=", ".join(data.input_names),
+            "data", expected="series without known inputs or covariates",
+            got=", ".join((*data.input_names, *data.static_names)),
             do="pass them as variables: what is observed is read",
         )  # fmt: skip
     seen = [bool(s.observed.any()) for s in data]
@@ -128,14 +129,23 @@ def status_of(held: HeldOutSeries | None, training: Status, notes: tuple[str, ..
             "the state ran away", "lower learning_rate, or raise substeps", False, notes,
         )  # fmt: skip
     name, naive = held.best_naive
+    short = []
     if held.log_density < naive:
-        return Status(
-            "not converged",
+        short.append(
             f"held-out values are no likelier ({held.log_density:.4g} nats) than by the {name} "
-            f"({naive:.4g})",
-            "too few steps or series, or overfitting", "raise steps, lower hidden, or set decay",
-            False, notes,
+            f"({naive:.4g})"
+        )
+    if held.labelled and held.cross_entropy > held.naive_cross_entropy:
+        short.append(
+            f"held-out labels are no likelier ({-held.cross_entropy:.3g} nats) than by their "
+            f"frequencies ({-held.naive_cross_entropy:.3g})"
+        )
+    if len(short) == (2 if held.labelled else 1):
+        return Status(
+            "not converged", "; ".join(short), "too few steps or series, or overfitting",
+            "raise steps, lower hidden, or set decay", False, notes,
         )  # fmt: skip
+    notes = (*notes, *short)
     said = f"{held.log_density:.4g} nats per held-out value, {name} {naive:.4g}"
     if held.labelled:
         said += f"; {_labels_in_words(held)}"

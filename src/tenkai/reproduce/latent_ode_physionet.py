@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from ..data import Series, Trajectories
 from ..errors import InputError
@@ -197,10 +197,11 @@ def regression(train: Stays, test: Stays) -> np.ndarray:
     from sklearn.preprocessing import StandardScaler
 
     known = train.death >= 0
-    inside = LogisticRegressionCV(
-        Cs=np.logspace(-4, 0, 5), cv=5, scoring="roc_auc", max_iter=1000, l1_ratios=(0.0,),
-        use_legacy_attributes=False,
-    )  # fmt: skip
+    options: Any = {
+        "Cs": np.logspace(-4, 0, 5), "cv": 5, "scoring": "roc_auc", "max_iter": 1000,
+        "l1_ratios": (0.0,), "use_legacy_attributes": False,
+    }  # fmt: skip
+    inside = LogisticRegressionCV(**options)
     model = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), inside)
     model.fit(features(train.of(np.flatnonzero(known)).data), train.death[known])
     return model.predict_proba(features(test.data))[:, 1]
@@ -267,7 +268,7 @@ def series_of(
     count = np.bincount(place, minlength=len(slots) * dim)
     total = np.bincount(place, value, minlength=len(slots) * dim)
     x = np.where(count > 0, total / np.maximum(count, 1), np.nan).reshape(-1, dim)
-    never: Bool[np.ndarray, " dim"] = np.isnan(x).all(0)
+    never = np.all(np.isnan(x), axis=0)
     low, high = (np.where(never, 0.0, f(np.where(never, 0.0, x), axis=0)) for f in _ENDS)
     x = (x - low) / np.where(high > low, high - low, 1.0)
     owner, t = slots // (int(step.max()) + 1), HOURS * (slots % (int(step.max()) + 1))

@@ -172,8 +172,8 @@ class Decay(Cell):
     """
 
     gru: GRU
-    of_state: Float[Array, " hidden"]
-    of_input: Float[Array, " dim"]
+    of_state: Float[Array | np.ndarray, " hidden"]
+    of_input: Float[Array | np.ndarray, " dim"]
     hidden: int = eqx.field(static=True)
 
     def __init__(self, dim: int, hidden: int, *, key: Key):

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from ..fields import MLP, Key, split
 from ..unfold import Tableau, unfold
@@ -56,7 +56,7 @@ class RecurrentModel(eqx.Module):
 
     cells: tuple[Cell, ...]
     head: MLP
-    log_rate: Float[Array, " dim"]
+    log_rate: Float[Array | np.ndarray, " dim"]
     classes: MLP | None
 
     @property
@@ -122,9 +122,9 @@ class Ahead(NamedTuple):
     """A series that goes on: the memory of the cell, the last values and when they were seen."""
 
     memory: Memory
-    x: Float[Array, " dim"]
-    since: Float[Array, " dim"]
-    known: Bool[Array, " dim"]
+    x: Any  # (dim,)
+    since: Any  # (dim,)
+    known: Any  # (dim,)
 
 
 class Moment(NamedTuple):

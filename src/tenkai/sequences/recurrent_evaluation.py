@@ -28,8 +28,9 @@ class HeldOutSeries:
 
     `log_density` is the mean per value in nats, raw units; `error` the root mean square in standard
     deviations of the variables; `naive` and `naive_errors` those of simple forecasts. `inside` of
-    `points` values lie in the `nominal` interval. With labels, `cross_entropy` (nats), `accuracy`,
-    `naive_accuracy` (the class seen most often) and, of two classes, `auc`, over `labelled` series.
+    `points` values lie in the `nominal` interval. With labels, `cross_entropy` (nats) and
+    `accuracy` beside those of the classes' frequencies and, of two classes, `auc`, over `labelled`
+    series.
     """
 
     log_density: float
@@ -41,6 +42,7 @@ class HeldOutSeries:
     nominal: float = _NOMINAL
     labelled: int = 0
     cross_entropy: float = float("nan")
+    naive_cross_entropy: float = float("nan")
     accuracy: float = float("nan")
     naive_accuracy: float = float("nan")
     auc: float = float("nan")
@@ -100,7 +102,7 @@ def own_slots(one: Series, reader: Reader, times: np.ndarray | None = None) -> n
     return np.searchsorted(made.t, (asked - one.t[0]) / reader.units.span - 1e-12)
 
 
-def log_densities(x: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+def log_densities(x: Any, mean: Any, sd: Any) -> np.ndarray:
     """``log N(x; mean, sd^2)``, elementwise; NaN where nothing was observed."""
     return -0.5 * (((x - mean) / sd) ** 2 + np.log(2 * np.pi)) - np.log(sd)
 
@@ -143,12 +145,14 @@ def judged_labels(
         return {}
     logs = log_softmax(logits, axis=-1)
     seen = label if train is None else train[train >= 0]
-    usual = np.bincount(seen, minlength=logits.shape[1]).argmax()
+    count = np.bincount(seen, minlength=logits.shape[1])
+    frequency = (count + 1) / (count + 1).sum()
     made = {
         "labelled": len(label),
         "cross_entropy": -float(logs[np.arange(len(label)), label].mean()),
+        "naive_cross_entropy": -float(np.log(frequency)[label].mean()),
         "accuracy": float((logs.argmax(-1) == label).mean()),
-        "naive_accuracy": float((label == usual).mean()),
+        "naive_accuracy": float((label == count.argmax()).mean()),
     }
     if logits.shape[1] == 2:
         made["auc"] = area_under_curve(logs[:, 1] - logs[:, 0], label == 1)

@@ -42,9 +42,9 @@ def _ends(model: RecurrentModel, rows: Rows) -> Memory:
 def _futures(model: RecurrentModel, ahead: Ahead, moments: Moment, noise: Any) -> Any:
     """Draws (series, draws, times, dim), and the mean of the densities they come from."""
 
-    def one(ahead: Ahead, moments: Moment) -> Any:
+    def one(now: Ahead, later: Moment) -> Any:
         def draw(eps: Any) -> Any:
-            drawn, density = go_on(model, ahead, moments._replace(noise=eps))
+            drawn, density = go_on(model, now, later._replace(noise=eps))
             return drawn, density.mean
 
         drawn, mean = jax.vmap(draw)(noise)
@@ -66,7 +66,7 @@ def futures(
     for start in range(0, len(series), block):
         which = np.minimum(np.arange(start, start + block), len(series) - 1)
         part = jax.tree.map(lambda a, which=which: a[which], (ahead, moments))
-        drawn, mean = map(np.asarray, _futures(model, *part, noise))
+        drawn, mean = map(np.asarray, _futures(model, part[0], part[1], noise))
         for k in range(min(block, len(series) - start)):
             own = at[start + k]
             made.append(Drawn(mean[k][own], drawn[k][:, own]))
@@ -97,7 +97,7 @@ def _last(spell: Spell) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The last value of every variable, when it was seen, and whether it was."""
     end, time = spell.t[-1:], np.where(np.isnan(spell.x), np.nan, spell.t[:, None])
     last, since = (carried_to(spell.t, a, end)[0] for a in (spell.x, time))
-    return last, since, ~np.isnan(spell.x).all(0)
+    return last, since, np.any(~np.isnan(spell.x), axis=0)
 
 
 def _moments(
