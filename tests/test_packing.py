@@ -42,6 +42,14 @@ def test_short_series_fill_rows_and_a_long_one_does_not_stretch_them():
     assert rows.filled > 0.9
 
 
+def test_steps_that_do_not_follow_the_slots_leave_few_slots_empty():
+    rng = np.random.default_rng(0)
+    made = [Spell(np.linspace(0, 3, n), np.zeros((n, 1))) for n in rng.integers(5, 61, 1000)]
+    assert pack(made, 0.2).filled > 0.85  # as many steps each, however many slots
+    slow = [Spell(np.linspace(0, 9, n), np.zeros((n, 1))) for n in rng.integers(5, 30, 300)]
+    assert pack(made + slow, 0.2).filled > 0.8
+
+
 def test_a_given_shape_is_kept_or_refused():
     shape = Shape(40, 30, 6)
     a, b = pack(spells(50), 0.3, shape), pack(spells(20, seed=1), 0.3, shape)

@@ -98,6 +98,10 @@ def abreast(rows: Rows) -> Any:
     return Rows(*(leaf.transpose(*range(1, leaf.ndim), 0) for leaf in rows))
 
 
+_SLACKS = (1.0, 1.1, 1.25, 1.5, 2.0)  # of the steps that full rows take on average
+_SAMPLE = 2000  # series on which they are tried
+
+
 class Shape(NamedTuple):
     """Slots, steps and places of a row: rows of one shape share a compiled program."""
 
@@ -107,18 +111,26 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, slots: np.ndarray, steps: np.ndarray, least: int = 0) -> Shape:
-        """For series of these lengths: no longer than the longest, some room for the rest.
+        """For series of these lengths: no longer than the longest, room for steps by trial.
 
         Slots and steps are what a program does one after another, so rows are as short as the
-        longest series allows. A tenth more steps than the slots ask for on average, and twice as
-        many places, keep either from leaving slots empty.
+        longest series allows. Of several rooms for steps that one is taken with which a sample of
+        the series costs least, rows times slots and steps, which take about the same time.
         """
         most = max(int(slots.max()), least)
-        room = int(steps.max())
-        if 2 * slots.min() <= most:  # series share rows
-            room = max(room, int(np.ceil(1.1 * steps.sum() / slots.sum() * most)) + 1)
         usual = int(np.ceil(2 * most * len(slots) / slots.sum())) + 1
-        return cls(most, room, min(most // max(1, int(slots.min())), usual))
+        places = min(most // max(1, int(slots.min())), usual)
+        mean = steps.sum() / slots.sum() * most
+        rooms = {max(int(steps.max()), int(np.ceil(slack * mean))) for slack in _SLACKS}
+        if places == 1:
+            return cls(most, int(steps.max()), 1)
+        some = slice(None, None, max(1, len(slots) // _SAMPLE))
+
+        def price(shape: Shape) -> int:
+            rows = best_fit(slots[some], steps[some], shape)[1][-1] + 1
+            return int(rows) * (shape.slots + shape.steps)
+
+        return min((cls(most, room, places) for room in sorted(rooms)), key=price)
 
 
 def _masks(given: Sequence[tuple[np.ndarray | None, np.ndarray]]) -> np.ndarray | None:
