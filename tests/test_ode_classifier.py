@@ -237,6 +237,8 @@ def test_arguments_for_the_other_kind_of_data() -> None:
         tk.ODEClassifier(stem=LinearStem()).fit(PIXELS, SIGNS)
     with pytest.raises(InputError, match="minutes"):
         tk.ODEClassifier().fit(X, Y, minutes=0.0)
+    with pytest.raises(InputError, match="steps= instead"):
+        tk.ODEClassifier().fit(X, Y, minutes=1.0, checkpoint="somewhere")
 
 
 def test_other_rows_than_those_of_the_fit(

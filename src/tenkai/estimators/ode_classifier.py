@@ -129,10 +129,7 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
         of_images = rows.ndim == 4
         border.check_for_kind(self, of_images)
         known = border.labels(given, len(rows))
-        if minutes is not None and not 0 < minutes < np.inf:
-            raise InputError(
-                "minutes", expected="a number above zero", got=repr(minutes), do="pass 5"
-            )
+        border.check_minutes(minutes, checkpoint)
         self.classes_, self.shape_ = known.classes, rows.shape[1:]
         self.bytes_ = rows.dtype == np.uint8
         self.n_features_in_ = int(np.prod(self.shape_))

@@ -268,3 +268,17 @@ def depths_of(depths: Any) -> np.ndarray:
             do="pass [0, 0.5, 1]",
         )  # fmt: skip
     return found
+
+
+def check_minutes(minutes: Any, checkpoint: Any) -> None:
+    """`InputError` for a time that is none, or with a checkpoint: a fit resumes on equal steps."""
+    if minutes is None:
+        return
+    number = isinstance(minutes, int | float | np.number) and not isinstance(minutes, bool)
+    if not (number and 0 < minutes < np.inf):
+        raise InputError("minutes", expected="a number above zero", got=repr(minutes), do="pass 5")
+    if checkpoint is not None:
+        raise InputError(
+            "minutes", expected="no checkpoint beside it", got=f"checkpoint={str(checkpoint)!r}",
+            do="pass steps= instead: a fit goes on only with the same number of steps",
+        )  # fmt: skip

@@ -89,10 +89,10 @@ def accuracies(ax: Axes, classifier: Any) -> Axes:
     """Held-out accuracy beside the simple classifiers'."""
     held = classifier.held_out_
     named = {} if held is None else {"this one": held.accuracy, **held.baselines}
-    for i, (name, value) in enumerate(named.items()):
+    for i, value in enumerate(named.values()):
         ax.barh(i, 100 * value, color=LEARNED if i == 0 else colour(5), height=0.6)
-        ax.text(1.0, i, f" {name}, {value:.1%}", va="center", color="white" if value > 0.4 else INK)
-    ax.set_yticks([])
+        ax.text(2.0, i, f"{value:.1%}", va="center", color="white" if value > 0.2 else INK)
+    ax.set_yticks(range(len(named)), list(named))
     ax.set_xlim(0, 100)
     ax.invert_yaxis()
     title = "No rows held out" if held is None else f"Accuracy, {held.rows} held-out rows"

@@ -52,12 +52,12 @@ SHARES = {PERCEPTRON: 0.03, RESNET: 0.17, RKNET: 0.17, ODENET: 0.55}  # of a bud
 BODIES: dict[str, BodyKind] = {
     RESNET: Residual(6), RKNET: RungeKutta(steps=1), ODENET: ODE(steps=1)
 }  # fmt: skip
-DEPTHS = (2, 4, 8, 16, 32)
+DEPTHS = (2, 8, 32)
 DEFAULT_MINUTES = 5.0
 RTOL = 1e-3
 HELD = 2000
 AUGMENTED = Augmentation(shift=2.0, rotate=10.0, scale=0.1, shear=0.1)
-RECIPE = Recipe(batch=128, rate=3e-3, decay=1e-3, augmentation=AUGMENTED)
+RECIPE = Recipe(batch=128, rate=3e-3, decay=1e-2, augmentation=AUGMENTED)
 
 
 class Images(NamedTuple):
@@ -150,7 +150,7 @@ def judged(
     """One network, trained for its share of the budget (or so many steps), and tested once."""
     recipe, share = RECIPE, min(HELD / len(train.y), 0.1)
     if len(train.y) < 10 * HELD:  # small images, whose details a turn would destroy
-        recipe = dataclasses.replace(recipe, augmentation=Augmentation(shift=0.5), decay=1e-2)
+        recipe = dataclasses.replace(recipe, augmentation=Augmentation(shift=0.5))
     start: Any
     if name == PERCEPTRON:
         pixels = int(np.prod(train.x.shape[1:]))
