@@ -5,6 +5,7 @@
 
 from . import densities as densities  # registers densities by continuous flows
 from . import dynamics as dynamics  # registers learned trajectories
+from . import hidden as hidden  # registers latent ODEs and classifiers
 from .measure import profile
 from .problem import Problem, profilable
 
