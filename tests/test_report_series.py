@@ -394,7 +394,7 @@ def test_page_of_a_recurrent_model(rnn: Any, tmp_path: FilePath) -> None:
 def test_picture_of_a_recurrent_model(rnn: Any) -> None:
     axes = report.plot(rnn)
     assert len(axes) == SHOWN + 3
-    area = sum(p.get_height() * p.get_width() for p in axes[-3].patches if p.get_width() < 0.1)
+    area = sum(p.get_height() * p.get_width() for p in axes[-3].patches if p.get_width() < 0.9)
     assert area == pytest.approx(1)
     axes[0].figure.canvas.draw()
 

@@ -11,7 +11,7 @@ import numpy as np
 from .axes import number, running
 from .classes_findings import ClassFindings, Depths, Mistake, shade
 from .palette import AHEAD, LEARNED, faint
-from .series_figures import Panel, tiled
+from .series_tiles import Panel, tiled
 from .traces import Figure, axis_of, curve, dots_at, framed
 
 _SIDE = 72  # pixels of the page that a mistake is wide

@@ -138,7 +138,8 @@ def listed(names: tuple[str, ...], most: int = 4) -> str:
     """Names as words: "a, b and c"."""
     shown = list(names[:most])
     if len(names) > most:
-        shown.append(f"{len(names) - most} more variables")
+        more = len(names) - most
+        shown.append(f"{more} more variable{'s' * (more > 1)}")
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 

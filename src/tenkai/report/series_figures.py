@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,51 +15,14 @@ from .palette import AHEAD, INK, LEARNED, QUIET, RULE, faint
 from .series_findings import Piece, SeriesFindings, Told
 from .series_latent import Distances, Hidden
 from .series_recurrent import RecurrentFindings
+from .series_tiles import GAP, ROOM, Panel, tiled
 from .traces import HEIGHT, Figure, axis_of, between, curve, dots_at, framed
 
-_GAP = 0.05  # between panels, of the width
 _WIDE_GAP = 0.09  # where every panel has a title of its own at its left
-_ROOM = 46  # pixels between rows of panels
 _TOWERING = 1.0  # of the range of the data, that a band may reach beyond it
+_CROSSES = 60  # of posteriors of a class; more hide the dots
+_DATES = 16  # pixels more, for the year below dates
 _TIMES = "Viridis"
-
-
-class Panel(NamedTuple):
-    """What one of many small panels holds."""
-
-    traces: list[dict]
-    x: dict
-    y: dict
-    title: str
-
-
-def tiled(
-    panels: Sequence[Panel], across: int, height: int, gap: float = _GAP, **layout: Any
-) -> Figure:
-    """Panels side by side, row by row."""
-    down = -(-len(panels) // across)
-    whole = down * (height + _ROOM) - _ROOM
-    wide, tall = (1 + gap) / across - gap, height / whole
-    traces: list[dict] = []
-    axes: dict[str, Any] = {}
-    notes = []
-    for n, panel in enumerate(panels):
-        tag = str(n + 1) if n else ""
-        left, top = n % across * (wide + gap), 1 - n // across * (height + _ROOM) / whole
-        ends = [max(top - tall, 0.0), min(top, 1.0)]
-        axes[f"xaxis{tag}"] = panel.x | {"domain": [left, left + wide], "anchor": f"y{tag}"}
-        axes[f"yaxis{tag}"] = panel.y | {"domain": ends, "anchor": f"x{tag}", "nticks": 5}
-        traces += [t | {"xaxis": f"x{tag}", "yaxis": f"y{tag}"} for t in panel.traces]
-        notes.append({
-            "text": escape(panel.title), "x": left, "y": ends[1], "xref": "paper", "yref": "paper",
-            "xanchor": "left", "yanchor": "bottom", "showarrow": False,
-            "font": {"size": 12, "color": QUIET},
-        })  # fmt: skip
-    x, y = axes.pop("xaxis"), axes.pop("yaxis")
-    legend = {"orientation": "h", "x": 0, "y": 1 + 26 / whole, "yanchor": "bottom"}
-    margin = {"l": 56, "r": 12, "t": 56, "b": 48}
-    more = {"annotations": notes, "legend": legend, "margin": margin} | axes | layout
-    return framed(traces, x, y, height=whole + 104, **more)
 
 
 def courses(f: SeriesFindings) -> Figure:
@@ -74,7 +37,9 @@ def courses(f: SeriesFindings) -> Figure:
             title = s.title(f.unit) if j == f.chosen[0] else ""
             panels.append(Panel(_course(s, j, legend=not panels), x, y, title))
     across = len(f.chosen) if wide else min(2, len(panels))
-    return tiled(panels, across, 130 if wide else 170, _WIDE_GAP if wide else _GAP)
+    dated = np.asarray(f.series[0].time).dtype.kind == "M"
+    room, gap = ROOM + _DATES * dated, _WIDE_GAP if wide else GAP
+    return tiled(panels, across, 130 if wide else 170, gap, room)
 
 
 def _course(s: Told, j: int, *, legend: bool) -> list[dict]:
@@ -159,19 +124,20 @@ def hidden_paths(h: Hidden, names: Sequence[str]) -> Figure:
 
 
 def posteriors(h: Hidden, names: Sequence[str]) -> Figure:
-    """Where hidden paths begin: a dot per series, its cross one standard deviation."""
+    """Where hidden paths begin: a dot per series, the crosses of some one standard deviation."""
     traces: list[dict] = []
     for k in np.unique(h.start_codes):
         mine = h.start_codes == k
         shade_ = _of(k) if names else LEARNED
-        at, wide = h.start[mine], h.blur[mine]
+        few = slice(None, None, -(-int(mine.sum()) // _CROSSES))
+        at, wide = h.start[mine][few], h.blur[mine][few]
         for i in (0, 1):
             ends = np.stack([at, at, np.full_like(at, np.nan)], 1)
             ends[:, 0, i] -= wide[:, i]
             ends[:, 1, i] += wide[:, i]
             flat = ends.reshape(-1, 2)
             traces.append(_thin(flat[:, 0], flat[:, 1], faint(shade_, 0.3)))
-    traces += _starts(h.start, h.start_codes, names, 4)
+    traces += _starts(h.start, h.start_codes, names, 4 if len(h.start) < 200 else 2.5)
     return _plane(traces)
 
 

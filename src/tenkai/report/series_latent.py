@@ -109,11 +109,15 @@ def _classes(found: Any) -> tuple[str, ...]:
 
 
 def judged(found: Any) -> tuple[np.ndarray, bool]:
-    """The series that the pictures are of, and whether they were held out of the training."""
+    """The series that the pictures are of, and whether they were held out of the training.
+
+    Of those held out the ones that are long enough to hide something of them.
+    """
     from ..sequences.learning import split
 
     train, held = split(len(found.data_), found)
-    few = held if len(held) else train
+    long = np.array([i for i in held if not middle(found.data_[int(i)]).all()], int)
+    few = long if len(long) else held if len(held) else train
     if len(few) > CANDIDATES:
         few = np.sort(np.random.default_rng([found.seed, 9]).choice(few, CANDIDATES, replace=False))
     return few, bool(len(held))

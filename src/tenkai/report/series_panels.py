@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ACROSS = 3
+_CROSSES = 60  # of posteriors of a class; more hide the dots
 _FEWEST = 3  # reports of a training that make a curve
 
 
@@ -173,11 +174,11 @@ def posteriors(ax: Axes, h: Hidden, names: tuple[str, ...]) -> Axes:
     for k in np.unique(h.start_codes):
         mine = h.start_codes == k
         tone = LEARNED if not names else QUIET if k < 0 else shade(int(k))
-        at, wide = h.start[mine], h.blur[mine]
-        ax.errorbar(
-            at[:, 0], at[:, 1], wide[:, 1], wide[:, 0], fmt="o", ms=2, color=tone, elinewidth=0.5,
-            alpha=0.7,
-        )  # fmt: skip
+        few = slice(None, None, -(-int(mine.sum()) // _CROSSES))
+        at, wide = h.start[mine][few], h.blur[mine][few]
+        ax.errorbar(*at.T, wide[:, 1], wide[:, 0], fmt="none", ecolor=tone, elinewidth=0.5,
+                    alpha=0.6)  # fmt: skip
+        ax.plot(*h.start[mine].T, "o", ms=2 if len(h.start) < 200 else 1, color=tone, alpha=0.8)
     return dress(ax, title="Posteriors of the beginning", x="first component", legend=False)
 
 

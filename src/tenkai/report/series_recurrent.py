@@ -145,7 +145,9 @@ def _shown(
     """Some series with what is said of every moment given what was seen before it."""
     data, reader = found.data_, found.reader_
     some = [by.series[i] for i, _ in picked]
-    fine = [np.union1d(np.linspace(s.t[0], s.t[-1], FINE), s.t) for s in some]
+    fine = [np.linspace(s.t[0], s.t[-1], FINE) for s in some]
+    if found.sides == "past":  # from both sides an observation alone does not see itself
+        fine = [np.union1d(t, s.t) for t, s in zip(fine, some, strict=True)]
     spells = [reader.spell(s, t) for s, t in zip(some, fine, strict=True)]
     ahead = _ahead(found, some, given, coverage)
     out = []

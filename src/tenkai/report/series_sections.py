@@ -44,7 +44,7 @@ def _(f: LatentFindings, heading: str, page: Page) -> str:
 @sections.register
 def _(f: RecurrentFindings, heading: str, page: Page) -> str:
     held = f.held_out
-    cards = [density_of(held), step_of(held), counted_of(held)]
+    cards = [density_of(held), step_of(held, f.both), counted_of(held)]
     cards += filter(None, [classes_of(held)])
     parts = [
         opening(f, heading, cards),
@@ -67,8 +67,8 @@ def _courses(f: SeriesFindings, page: Page) -> str:
             "from it."
         )
     if isinstance(f, RecurrentFindings):
-        what = "those before and after it" if f.both else "the values before it"
-        notes.append(f"At every moment the prediction is given {what} alone.")
+        what = "all values" if f.both else "the values before it alone"
+        notes.append(f"At every moment the prediction is given {what}.")
         if any(s.outside for s in f.series):
             notes.append("Dashed: forecast by draws.")
     notes.append(f"Bands are {f.coverage:.0%} intervals for observations.")
@@ -119,7 +119,7 @@ def _hidden(f: LatentFindings, page: Page) -> str:
         f"In the plane of the two principal components ({h.share:.0%} of the variance). Left: "
         f"paths of {len(h.paths)} series, coloured by {by}"
         f"{'; dots are where they begin' if f.classes else ''}. Right: posteriors of the state "
-        f"in which {len(h.start):,} series begin, mean and one standard deviation."
+        f"in which {len(h.start):,} series begin, their means and (of some) one standard deviation."
     )
     items = [
         page.place(figures.hidden_paths(h, f.classes), "hidden paths"),

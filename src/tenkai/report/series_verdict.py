@@ -76,15 +76,16 @@ def density_of(held: Any) -> Verdict:
     return Verdict(label, f"{held.log_density:.3g} vs {naive:.3g}", sentence)
 
 
-def step_of(held: Any) -> Verdict:
-    """Of a recurrent model: the error one step ahead."""
+def step_of(held: Any, both: bool) -> Verdict:
+    """Of a recurrent model: the error one step ahead, from `both` sides that of left-out values."""
+    label = "Left-out values" if both else "One step ahead"
     if held is None or not np.isfinite(held.error):
-        return Verdict("One step ahead", "not measured", "not measured, nothing was held out.")
+        return Verdict(label, "not measured", "not measured, nothing was held out.")
     name = min(held.naive_errors, key=lambda k: held.naive_errors[k])
     naive = held.naive_errors[name]
     sentence = f"standard deviations: {_times(naive, held.error)} the best naive forecast "
     sentence += f"({name}, {naive:.2g})."
-    return Verdict("One step ahead", f"{held.error:.2g} vs {naive:.2g}", sentence)
+    return Verdict(label, f"{held.error:.2g} vs {naive:.2g}", sentence)
 
 
 def counted_of(held: Any) -> Verdict:
