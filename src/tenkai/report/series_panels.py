@@ -176,8 +176,8 @@ def posteriors(ax: Axes, h: Hidden, names: tuple[str, ...]) -> Axes:
         tone = LEARNED if not names else QUIET if k < 0 else shade(int(k))
         few = slice(None, None, -(-int(mine.sum()) // _CROSSES))
         at, wide = h.start[mine][few], h.blur[mine][few]
-        ax.errorbar(*at.T, wide[:, 1], wide[:, 0], fmt="none", ecolor=tone, elinewidth=0.5,
-                    alpha=0.6)  # fmt: skip
+        ax.errorbar(at[:, 0], at[:, 1], wide[:, 1], wide[:, 0], fmt="none", ecolor=tone,
+                    elinewidth=0.5, alpha=0.6)  # fmt: skip
         ax.plot(*h.start[mine].T, "o", ms=2 if len(h.start) < 200 else 1, color=tone, alpha=0.8)
     return dress(ax, title="Posteriors of the beginning", x="first component", legend=False)
 
