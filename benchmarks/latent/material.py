@@ -69,7 +69,7 @@ def model(seed: int = 0) -> LatentModel:
         MLP((HIDDEN + 1, 2 * LATENT), key=rng),
         field,
         MLP((LATENT, WIDTH, 2), "relu", key=rng),
-        np.full(2, np.log(NOISE), np.float32),
+        jnp.full(2, np.log(NOISE), jnp.float32),
         RK4,
     )
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tenkai.sequences.latent import LatentModel
-
 from ..harness import peer
 from .material import HIDDEN, LATENT, NOISE, TIMES, WIDTH
 
@@ -39,7 +37,7 @@ class Field(torch.nn.Module):
 class TorchLatent(torch.nn.Module):
     """Encoder, field and decoder with the weights of ours."""
 
-    def __init__(self, ours: LatentModel):
+    def __init__(self, ours: Any):
         super().__init__()
         self.odeint = peer("torchdiffeq").odeint
         self.cell = torch.nn.Linear(2 + HIDDEN, HIDDEN)
