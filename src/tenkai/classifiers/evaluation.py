@@ -26,7 +26,9 @@ class Evaluated(NamedTuple):
 
 
 @eqx.filter_jit
-def _logits(network: Network, x: Array) -> tuple[Array, Array, Array]:
+def _logits(network: Network, x: Array, rtol: Any) -> tuple[Array, Array, Array]:
+    network = _solved_at(network, rtol)
+
     def one(x: Array) -> tuple[Array, Array, Array]:
         row = network.row(x, np.ones(1))
         return network.head(row.states[0]), row.nfe, row.ok
@@ -35,13 +37,15 @@ def _logits(network: Network, x: Array) -> tuple[Array, Array, Array]:
 
 
 @eqx.filter_jit
-def _states(network: Network, x: Array, depths: tuple[float, ...]) -> Array:
+def _states(network: Network, x: Array, rtol: Any, depths: tuple[float, ...]) -> Array:
+    network = _solved_at(network, rtol)
     return jax.vmap(lambda x: network.row(x, np.asarray(depths)).states)(x)
 
 
 def evaluate(network: Network, x: np.ndarray) -> Evaluated:
     """Every row by itself: an adaptive solve chooses its steps row by row."""
-    parts = _in_blocks(lambda part: _logits(network, part), x)
+    network, rtol = _without_tolerance(network)
+    parts = _in_blocks(lambda part: _logits(network, part, rtol), x)
     logits, nfe, ok = (np.concatenate([p[i] for p in parts]) for i in range(3))
     return Evaluated(logits, nfe.astype(float), ok)
 
@@ -49,8 +53,22 @@ def evaluate(network: Network, x: np.ndarray) -> Evaluated:
 def states(network: Network, x: np.ndarray, depths: np.ndarray) -> np.ndarray:
     """States (depths, rows, ...)."""
     at = tuple(float(d) for d in depths)
-    parts = _in_blocks(lambda part: (_states(network, part, at),), x)
+    network, rtol = _without_tolerance(network)
+    parts = _in_blocks(lambda part: (_states(network, part, rtol, at),), x)
     return np.moveaxis(np.concatenate([p[0] for p in parts]), 1, 0)
+
+
+def _without_tolerance(network: Network) -> tuple[Network, Any]:
+    """The network on some fixed grid and its tolerance apart: one program for all of them."""
+    solver = solver_of(network.body)
+    if solver is None or solver.rtol is None:
+        return network, None
+    plain = dataclasses.replace(network, body=with_solver(network.body, Solver()))
+    return plain, jax.numpy.asarray(float(solver.rtol))
+
+
+def _solved_at(network: Network, rtol: Any) -> Network:
+    return network if rtol is None else at_tolerance(network, rtol)
 
 
 def _in_blocks(call: Any, x: np.ndarray) -> list[tuple[np.ndarray, ...]]:
@@ -65,7 +83,7 @@ def _in_blocks(call: Any, x: np.ndarray) -> list[tuple[np.ndarray, ...]]:
     return parts
 
 
-def at_tolerance(network: Network, rtol: float) -> Network:
+def at_tolerance(network: Network, rtol: Any) -> Network:
     """The same network, its body solved adaptively; `InputError` for residual blocks."""
     return dataclasses.replace(network, body=with_solver(network.body, Solver(rtol=rtol)))
 

@@ -62,8 +62,9 @@ class Trained:
 
 
 @eqx.filter_jit
-def _there_and_back(network: Network, x: Any, y: Any, solver: Solver) -> tuple[Any, ...]:
+def _there_and_back(network: Network, x: Any, y: Any, rtol: Any) -> tuple[Any, ...]:
     """The end, ``dL/dh(0)``, NFE forth and back, logits of a batch as one state."""
+    solver = Solver(rtol=rtol)
     field = Together(network.body.block)  # type: ignore[attr-defined]
     solved = solver.solve(field, jax.vmap(network.start)(x))
     end = solved.ys[-1]
@@ -78,24 +79,24 @@ def _there_and_back(network: Network, x: Any, y: Any, solver: Solver) -> tuple[A
 
 
 @eqx.filter_jit
-def _there(network: Network, x: Any, solver: Solver) -> Any:
+def _there(network: Network, x: Any, rtol: Any) -> Any:
     field = Together(network.body.block)  # type: ignore[attr-defined]
-    return solver.solve(field, jax.vmap(network.start)(x)).ys[-1]
+    return Solver(rtol=rtol).solve(field, jax.vmap(network.start)(x)).ys[-1]
 
 
 def by_tolerance(network: Network, batch: Images, rtols: Sequence[float]) -> list[Solve]:
     """The batch at every tolerance, against the solve at 1e-7."""
     x, y = jnp.asarray(batch.x), jnp.asarray(batch.y, jnp.int32)
-    exact, slope, *_ = _there_and_back(network, x, y, Solver(rtol=EXACT))
+    exact, slope, *_ = _there_and_back(network, x, y, jnp.asarray(EXACT))
     found = []
     for rtol in rtols:
-        solver = Solver(rtol=rtol)
-        end, start, forth, back, _ = _there_and_back(network, x, y, solver)
-        jax.block_until_ready(_there(network, x, solver))  # compiles
+        at = jnp.asarray(rtol)
+        end, start, forth, back, _ = _there_and_back(network, x, y, at)
+        jax.block_until_ready(_there(network, x, at))  # compiles
         times = []
         for _ in range(3):
             begun = time.perf_counter()
-            jax.block_until_ready(_there(network, x, solver))
+            jax.block_until_ready(_there(network, x, at))
             times.append(time.perf_counter() - begun)
         off, off_back = _apart(end, exact), _apart(start, slope)
         found.append(Solve(rtol, off, off_back, int(forth), int(back), min(times)))
@@ -123,7 +124,7 @@ def trained(train: Images, width: int, steps: int, batch: int, looks: int) -> Tr
     x, y = jnp.asarray(few.x), jnp.asarray(few.y, jnp.int32)
     found = []
     for step, model in [(0, start), *made.snapshots]:
-        _, _, forth, back, logits = _there_and_back(model, x, y, Solver(rtol=TRAINED_AT))
+        _, _, forth, back, logits = _there_and_back(model, x, y, jnp.asarray(TRAINED_AT))
         right = float(np.mean(np.asarray(logits).argmax(1) == few.y))
         found.append((step, right, int(forth), int(back)))
     return Trained(made.model, *zip(*found, strict=True), seconds=made.seconds)
