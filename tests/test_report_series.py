@@ -212,8 +212,9 @@ def test_verdict_of_a_latent_model() -> None:
     first, second = report.verdict(Circles())
     assert first.label == "Error after what was seen"
     assert first.value == "0.2 vs 0.8"
+    assert "error 0.2 standard deviations at 100 hidden" in first.sentence
     assert "4.0 times better than the best naive answer (last value, 0.8)" in first.sentence
-    assert second.value == "88%" and "of 300 hidden observations" in second.sentence
+    assert second.value == "88%" and "264 of 300 hidden observations" in second.sentence
     worse = series_verdict.error_of(HELD, "before")
     assert "no better than" in worse.sentence
     nothing = report.verdict(Circles(held_out_=None))

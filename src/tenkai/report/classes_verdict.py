@@ -29,8 +29,8 @@ def accuracy_of(held: Any) -> Verdict:
     else:
         how = f"{abs(100 * gain):.1f} points {'above' if gain > 0 else 'below'}"
     sentence = (
-        f"of {held.rows:,} held-out rows are put in their class (standard error "
-        f"{held.error:.1%}), {how} {name} ({simple:.1%})."
+        f"{held.accuracy:.1%} of {held.rows:,} held-out rows are put in their class (standard "
+        f"error {held.error:.1%}), {how} {name} ({simple:.1%})."
     )
     return Verdict("Accuracy", f"{held.accuracy:.1%}", sentence)
 

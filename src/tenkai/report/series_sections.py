@@ -34,7 +34,7 @@ def _(f: LatentFindings, heading: str, page: Page) -> str:
         _errors(f, page),
         _hidden(f, page),
         _classes(f, page),
-        _training(f, page, "loss (nats per value)", "mean squared miss, held-out series"),
+        _training(f, page, "mean squared misses at hidden observations, in sd²"),
         _network(f),
         settings(f),
     ]
@@ -52,7 +52,7 @@ def _(f: RecurrentFindings, heading: str, page: Page) -> str:
         _calibration(f, page),
         _naive(f),
         _classes(f, page),
-        _training(f, page, "loss (nats per value)", "loss, held-out series"),
+        _training(f, page, "the loss of series that say when to stop"),
         _network(f),
         settings(f),
     ]
@@ -175,10 +175,10 @@ def _classes(f: SeriesFindings, page: Page) -> str:
     return section("Classes", drawn, note=note)
 
 
-def _training(f: SeriesFindings, page: Page, loss: str, validation: str) -> str:
+def _training(f: SeriesFindings, page: Page, validation: str) -> str:
     made = [
-        figures.progress(f.fit, "loss", loss),
-        figures.progress(f.fit, "validation", validation),
+        figures.progress(f.fit, "loss", "loss (nats per value)"),
+        figures.progress(f.fit, "validation", "held-out loss"),
         figures.progress(f.fit, "nfe_forward", "evaluations of the field", "nfe_backward"),
     ]
     words = ("loss", "validation", "evaluations")
@@ -187,6 +187,11 @@ def _training(f: SeriesFindings, page: Page, loss: str, validation: str) -> str:
     spent = bars(((s, t, f"{t:.2f} s") for s, t in f.seconds.items()), [RULE] * len(f.seconds))
     note = f"{rows[-1]['total'] if rows else f.fit.steps:,} steps, "
     note += f"{sum(f.seconds.values()):.1f} s in all, {f.precision}."
+    if items:
+        note += f" Held-out loss: {validation}"
+        note += (
+            ", and the weighted cross-entropy of the classes." if classes_of(f.held_out) else "."
+        )
     if f.filled is not None:
         note += f" {f.filled:.0%} of the packed slots held data."
     return section("Training", plots(items, "two"), spent if len(f.seconds) > 1 else "", note=note)

@@ -37,8 +37,9 @@ def error_of(held: Any, kind: str) -> Verdict:
     one = held.errors[kind]
     name, naive = one.best_naive
     sentence = (
-        f"standard deviations, at {one.points:,} hidden observations of {held.series:,} held-out "
-        f"series: {_times(naive, one.error)} the best naive answer ({name}, {naive:.2g})."
+        f"error {one.error:.2g} standard deviations at {one.points:,} hidden observations of "
+        f"{held.series:,} held-out series: {_times(naive, one.error)} the best naive "
+        f"answer ({name}, {naive:.2g})."
     )
     return Verdict(label, f"{one.error:.2g} vs {naive:.2g}", sentence)
 
@@ -57,7 +58,9 @@ def intervals_of(held: Any) -> Verdict:
     inside, points = (sum(getattr(c, a) for c in parts.values()) for a in ("inside", "points"))
     nominal = next(iter(parts.values())).nominal
     each = ", ".join(f"{c.share:.0%} {_WHERE[k]}" for k, c in parts.items())
-    sentence = f"of {points:,} hidden observations inside the {nominal:.0%} interval: {each}."
+    sentence = (
+        f"{inside:,} of {points:,} hidden observations inside the {nominal:.0%} interval: {each}."
+    )
     return Verdict("Intervals", f"{inside / points:.0%}", sentence)
 
 
@@ -70,7 +73,8 @@ def density_of(held: Any) -> Verdict:
     gain = held.log_density - naive
     how = f"{gain:.2g} more than" if gain > 0 else "no more than"
     sentence = (
-        f"nats per value, over {held.points:,} values ({held.note}): {how} the best naive "
+        f"{held.log_density:.3g} nats per value, over {held.points:,} values ({held.note}): "
+        f"{how} the best naive "
         f"forecast ({name}, {naive:.3g})."
     )
     return Verdict(label, f"{held.log_density:.3g} vs {naive:.3g}", sentence)
@@ -83,8 +87,8 @@ def step_of(held: Any, both: bool) -> Verdict:
         return Verdict(label, "not measured", "not measured, nothing was held out.")
     name = min(held.naive_errors, key=lambda k: held.naive_errors[k])
     naive = held.naive_errors[name]
-    sentence = f"standard deviations: {_times(naive, held.error)} the best naive forecast "
-    sentence += f"({name}, {naive:.2g})."
+    sentence = f"error {held.error:.2g} standard deviations: {_times(naive, held.error)} the best "
+    sentence += f"naive forecast ({name}, {naive:.2g})."
     return Verdict(label, f"{held.error:.2g} vs {naive:.2g}", sentence)
 
 
@@ -96,8 +100,8 @@ def counted_of(held: Any) -> Verdict:
     count = Coverage(held.inside, held.points, held.nominal)
     low, high = count.interval()
     sentence = (
-        f"of {held.points:,} held-out values inside the {held.nominal:.0%} interval "
-        f"(95% binomial interval {low:.0%} to {high:.0%})."
+        f"{held.inside:,} of {held.points:,} held-out values inside the {held.nominal:.0%} "
+        f"interval (95% binomial interval {low:.0%} to {high:.0%})."
     )
     return Verdict("Intervals", f"{count.share:.0%}", sentence)
 
@@ -107,7 +111,8 @@ def classes_of(held: Any) -> Verdict | None:
     if held is None or held.accuracy is None or np.isnan(held.accuracy):
         return None
     naive = held.majority if hasattr(held, "majority") else held.naive_accuracy
-    sentence = f"of held-out series in their class; the commonest class alone {naive:.0%}"
+    sentence = f"{held.accuracy:.1%} of held-out series are put in their class, {naive:.1%} by the "
+    sentence += "commonest class alone"
     if held.auc is not None and np.isfinite(held.auc):
         sentence += f"; area under the ROC curve {held.auc:.3f}"
     return Verdict("Classes", f"{held.accuracy:.1%}", f"{sentence}.")
