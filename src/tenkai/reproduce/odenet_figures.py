@@ -164,6 +164,8 @@ def _correlation(solves: Sequence[Solve]) -> float:
 
 def draw(made: Trained, solves: Sequence[Solve], file: Path) -> None:
     """The four panels."""
+    from matplotlib.ticker import MaxNLocator
+
     from ..report.axes import dress, new_figure
     from ..report.fonts import lettering
     from ..report.palette import AHEAD, LEARNED, QUIET
@@ -173,9 +175,7 @@ def draw(made: Trained, solves: Sequence[Solve], file: Path) -> None:
         figure = new_figure(9.0, 6.4)
         (a, b), (c, d) = figure.subplots(2, 2)
         a.semilogy(forth, [s.error for s in solves], "o-", color=LEARNED, label="end state")
-        a.semilogy(
-            forth, [s.gradient_error for s in solves], "s--", color=AHEAD, label="its gradient"
-        )
+        a.semilogy(forth, [s.gradient_error for s in solves], "s--", color=AHEAD, label="gradient")
         dress(a, title="Error against NFE", x="NFE forth", y="relative error")
         b.plot(forth, [1e3 * s.seconds for s in solves], "o", color=LEARNED)
         b.set_ylim(bottom=0)
@@ -187,6 +187,8 @@ def draw(made: Trained, solves: Sequence[Solve], file: Path) -> None:
         dress(c, title="Continuous adjoint: NFE back against forth", x="NFE forth", y="NFE back")
         d.plot(made.steps, made.forth, "o-", ms=3, color=LEARNED, label="NFE forth")
         d.plot(made.steps, made.back, "s--", ms=3, color=AHEAD, label="NFE back")
-        d.set_ylim(bottom=0)
+        d.set_ylim(0, 1.35 * max(*made.forth, *made.back))
         dress(d, title=f"NFE over training, tolerance {TRAINED_AT:g}", x="step", y="NFE")
+        for ax in (a, b, c, d):
+            ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         figure.savefig(file, dpi=200)
