@@ -91,7 +91,7 @@ def run(
 def interpolation(train: Stays, test: Stays, made: dict[str, Result]) -> list[Row]:
     """Errors of observed values, and in the way of the published code."""
     notes = {
-        "Latent ODE": "reconstructed from all values",
+        "Latent ODE": "reconstructed from all values; the encoder is a GRU that reads gaps",
         "ODE-RNN": "each value from the earlier ones",
         "ODE-RNN, both sides": "each value from those at other times",
         "constant": "the training stays' means",
@@ -145,13 +145,13 @@ def latent(train: Stays, test: Stays, seconds: float, steps: int | None, seed: i
     watch = max(2, round(0.1 * len(spells)))
     longest = 1 / 24  # two hours
     model = LatentModel.build(
-        train.data.dim, latent=20, encoder="ode-rnn", hidden=40, width=50, depth=2,
-        activation="tanh", decoder=50, classes=2, tableau=MIDPOINT, key=jax.random.key(seed),
+        train.data.dim, latent=32, encoder="rnn", hidden=80, width=64, depth=2,
+        activation="tanh", decoder=100, classes=2, tableau=MIDPOINT, key=jax.random.key(seed),
     )  # fmt: skip
     made = learn_masked(
         model, Labelled(spells[watch:], train.death[watch:]),
         Labelled(spells[:watch], train.death[:watch]), longest, steps=steps, seconds=seconds,
-        batch=16, rate=5e-3, divergence=0.1, label_weight=1.0, seed=seed,
+        batch=16, rate=1e-2, divergence=0.02, label_weight=1.0, seed=seed,
     )  # fmt: skip
     took = time.perf_counter() - begun
     found = answers(made.model, units.spells(test.data), longest)
