@@ -33,7 +33,7 @@ def prepare(quick: bool) -> Race:
         for n in ((10, 40) if quick else (*range(40, 120, 10), *range(120, 400, 20), 400))
         if (found := error(material.solved(model, z0, n), exact)) <= off or quick or n == 400
     )
-    rows, units, few = material.packed(x, steps), 2 if quick else 20, 1 if quick else 2
+    rows, units, few = material.packed(x, steps), 2 if quick else 60, 1 if quick else 3
     return Race(
         "training step", "error of the latent path",
         [
@@ -47,7 +47,7 @@ def prepare(quick: bool) -> Race:
                 lambda: TorchLatent(model).train(x, few), few, lambda: off,
             ),
         ],
-        2 if quick else 7,
+        2 if quick else 5,
     )  # fmt: skip
 
 
