@@ -205,10 +205,10 @@ def test_parts_begin_at_an_observation_and_hide_their_end():
     assert len(made) == 20 * len(SPELLS)  # three observed times are too few to part
     for p in made:
         assert p.t[0] == 0.0 and p.seen is not None
-        shown = p.seen.any(1)
+        shown: np.ndarray = p.seen.any(axis=1)
         assert shown[0] and (np.diff(shown.astype(int)) <= 0).all()
         assert (~np.isnan(p.x[p.seen])).sum() > 0
-    assert any(not p.seen.all() for p in made) and any(len(p.t) < 4 for p in made)
+    assert any(not np.all(p.seen) for p in made) and any(len(p.t) < 4 for p in made)
 
 
 def test_the_end_of_a_held_out_series_is_hidden():

@@ -94,7 +94,7 @@ def _hidden(paths: Axes, starts: Axes, hidden: Mapping[str, np.ndarray]) -> None
 
 
 def _errors(ax: Axes, errors: Mapping[str, np.ndarray], window: int) -> None:
-    for shade, (name, size) in zip((LEARNED, AHEAD), errors.items(), strict=False):
+    for shade, (name, size) in zip((LEARNED, AHEAD, GOOD), errors.items(), strict=False):
         ax.plot(np.arange(1, len(size) + 1), size, color=shade, label=name)
     ax.axvline(window, color=INK, linewidth=0.8, linestyle=":")
     ax.set_yscale("log")
