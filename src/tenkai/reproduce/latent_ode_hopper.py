@@ -148,12 +148,12 @@ def latent(train: np.ndarray, seconds: float, steps: int | None, seed: int) -> M
     learn = tasks(train[watched:], rng, COPIES).spells(offset, scale)
     watch = tasks(train[:watched], rng, 1).spells(offset, scale)
     model = LatentModel.build(
-        train.shape[2], latent=16, encoder="rnn", hidden=64, width=96, depth=2,
-        activation="tanh", decoder=64, key=jax.random.key(seed),
+        train.shape[2], latent=24, encoder="rnn", hidden=96, width=128, depth=2,
+        activation="tanh", decoder=96, key=jax.random.key(seed),
     )  # fmt: skip
     made = learn_masked(
         model, Labelled(learn), Labelled(watch), LONGEST, steps=steps, seconds=seconds, batch=32,
-        rate=5e-3, divergence=0.1, seed=seed,
+        rate=1e-2, divergence=0.02, seed=seed,
     )  # fmt: skip
 
     def says(windows: Windows) -> np.ndarray:
