@@ -49,14 +49,17 @@ def planar_page(
         for i, (ax, one) in enumerate(
             zip(np.atleast_1d(above.subplots(1, len(courses))), courses, strict=True)
         ):
-            _course(ax, one, legend=i == 0)
+            _course(ax, one)
+            if not i:
+                figure.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=5,
+                              frameon=False, fontsize="small")  # fmt: skip
         paths, starts, size = below.subplots(1, 3)
         _hidden(paths, starts, hidden)
         _errors(size, errors, window)
     return figure
 
 
-def _course(ax: Axes, one: Course, *, legend: bool) -> None:
+def _course(ax: Axes, one: Course) -> None:
     ax.plot(*one.truth.T, color=FLOW, linewidth=3, label="noise-free")
     ax.plot(*one.observed.T, "o", color=INK, markersize=2.2, label="observed")
     joined = np.concatenate([one.before, one.inside[:1]])
@@ -66,8 +69,6 @@ def _course(ax: Axes, one: Course, *, legend: bool) -> None:
             label="after")  # fmt: skip
     dress(ax, title=one.title, legend=False)
     ax.set_aspect("equal", adjustable="datalim")
-    if legend:
-        ax.legend(frameon=False, fontsize="x-small", loc="best")
 
 
 def principal(z: Float[np.ndarray, "n latent"]) -> tuple[np.ndarray, np.ndarray]:
