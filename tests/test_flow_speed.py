@@ -16,8 +16,8 @@ from tenkai import flows as fl
 from tenkai.fit import fit
 from tenkai.flows.divergence import forward_trace
 from tenkai.flows.dynamics import Dynamics
-from tenkai.flows.multistep import adams
 from tenkai.flows.objectives import Rows, Weights, likelihood
+from tenkai.solve.adams import adams
 from tenkai.unfold import RK4, RecomputeField, RecomputeStep, Segments, Store
 
 X = np.random.default_rng(0).normal(size=(256, 2)).astype(np.float32)

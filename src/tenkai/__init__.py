@@ -18,6 +18,7 @@ _HOME = {
     "Trajectories": "data",
     "Series": "data",
     "read_trajectories": "data",
+    "Shards": "data",
     "toys": "data",
     # the recurrence and its solves
     "unfold": "unfold",

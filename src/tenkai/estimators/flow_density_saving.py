@@ -29,7 +29,7 @@ from .density_judgement import Evaluations
 from .flow_density import FlowDensity
 from .saving import status_from
 
-_ROOMS = ("unfold", "flows.multistep")
+_ROOMS = ("unfold", "solve.adams")
 
 
 def save(estimator: FlowDensity, path: Path | str) -> None:

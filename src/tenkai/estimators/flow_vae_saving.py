@@ -12,16 +12,17 @@ import numpy as np
 from .. import unfold
 from ..devices import arithmetic
 from ..errors import InputError
-from ..flows import continuous, divergence, multistep, vae
+from ..flows import continuous, divergence, vae
 from ..flows.vae.evaluation import HeldOutELBO
 from ..flows.vae.learning import Design, build
 from ..flows.vae.table import Columns
 from ..records import Fit
+from ..solve import adams
 from ..storage import save_model, unflatten
 from .flow_vae import FlowVAE
 from .saving import status_from
 
-_KNOWN = (vae, divergence, continuous, multistep, unfold)  # where the parts of a family are from
+_KNOWN = (vae, divergence, continuous, adams, unfold)  # where the parts of a family are from
 
 
 def save(model: FlowVAE, path: Path | str) -> None:

@@ -1,5 +1,6 @@
 """Densities by transport: continuous and discrete flows behind one interface, their training."""
 
+from ..solve.adams import Adams
 from . import vae as vae
 from .adapters import Discrete, Flowjax, Inverse
 from .continuous import FFJORD, Adaptive, ContinuousFlow, Grid, PlanarCNF
@@ -16,7 +17,6 @@ from .images import (
     squeeze,
     unsqueeze,
 )
-from .multistep import Adams
 
 __all__ = [
     "FFJORD",

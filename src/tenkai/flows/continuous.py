@@ -17,11 +17,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..solve import solve
+from ..solve.adams import Adams, adams
 from ..unfold import RK4, Memory, RecomputeField, Tableau
 from .divergence import Divergence, Exact, Hutchinson, draw
 from .dynamics import Dynamics, LayerKind, PlanarDynamics
 from .flow import Abilities, Architecture, Flow, Moved
-from .multistep import Adams, adams
 
 _FIELD_ONLY = RecomputeField()
 _EXACT = Exact()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from ..solve.adams import Adams
 from .continuous import FFJORD, ContinuousFlow, Grid
 from .flow import Architecture
-from .multistep import Adams
 
 
 @dataclass(frozen=True)

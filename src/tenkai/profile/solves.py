@@ -119,7 +119,7 @@ class Bench:
 
     def adams(self) -> None:
         """Adams' method, whose grid has to be known while compiling; only the end is measured."""
-        from ..flows.multistep import Adams
+        from ..solve.adams import Adams
 
         for steps in _ADAMS:
             if self._multistep(Adams(), steps).error <= self.problem.tolerance / 10:
@@ -155,7 +155,7 @@ class Bench:
 
 @eqx.filter_jit
 def _adams(system: Rows, y0: Any, method: Any, steps: int) -> Any:
-    from ..flows.multistep import adams
+    from ..solve.adams import adams
 
     return adams(system, y0, method, steps, Store())[0]
 

@@ -27,8 +27,8 @@ from ..flows.continuous import Grid
 from ..flows.images.evaluation import Bits, draw_images, evaluate
 from ..flows.images.scales import ImageFlow
 from ..flows.images.training import ImageRecipe, train, train_for
-from ..flows.multistep import Adams
 from ..records import Fit
+from ..solve.adams import Adams
 from . import Row, Task
 
 FILES = ("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz")

@@ -17,6 +17,7 @@ import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
+from ..solve.adams import integral
 from ..unfold import unfold
 
 ORDER = 4  # slopes that are remembered
@@ -67,15 +68,9 @@ def weights() -> Weights:
     predict, correct = np.zeros((last + 1, ORDER)), np.zeros((last + 1, ORDER + 1))
     for i in range(1, last + 1):
         past = (grid[max(0, i - ORDER) : i][::-1] - grid[i - 1]) / (grid[i] - grid[i - 1])
-        predict[i, : len(past)] = _integral(past)
-        correct[i, : len(past) + 1] = _integral(np.append(1.0, past))
+        predict[i, : len(past)] = integral(past)
+        correct[i, : len(past) + 1] = integral(np.append(1.0, past))
     return Weights(predict, correct)
-
-
-def _integral(at: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Weights of the values at these nodes for the integral of their polynomial over [0, 1]."""
-    powers = np.arange(len(at))
-    return np.linalg.solve(at[None] ** powers[:, None], 1.0 / (powers + 1))
 
 
 def knots(

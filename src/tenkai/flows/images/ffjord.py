@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from ...solve.adams import Adams
 from ..continuous import Adaptive, ContinuousFlow, Grid
 from ..divergence import Divergence, Hutchinson
 from ..flow import Abilities, Architecture
-from ..multistep import Adams
 from .dynamics import ConvDynamics
 from .pixels import Logit
 from .scales import ImageFlow, Scale, Shape, check_shape, stacked

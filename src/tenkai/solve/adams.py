@@ -1,9 +1,9 @@
 """Adams methods: one evaluation of the field per step, out of the last few slopes.
 
-A flow's field is smooth and dear, its state small: a linear multistep method reaches the accuracy
-of Runge-Kutta's with about half the evaluations, and its step holds one copy of the field, so it
-compiles in a fraction of the time. The divergence gains twice, because its integral is as good as
-the number of times at which it is known.
+Where the field is smooth and dear and the state small, as in flows, a linear multistep method
+reaches the accuracy of Runge-Kutta's with about half the evaluations, and its step holds one copy
+of the field, so it compiles in a fraction of the time. A flow's divergence gains twice, because its
+integral is as good as the number of times at which it is known.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Adams:
         for i in range(1, len(nodes)):
             length = nodes[i] - nodes[i - 1]
             past = (nodes[max(0, i - self.order) : i][::-1] - nodes[i - 1]) / length
-            predict[i, : len(past)] = length * _integral(past)
-            correct[i, : len(past) + 1] = length * _integral(np.append(1.0, past))
+            predict[i, : len(past)] = length * integral(past)
+            correct[i, : len(past) + 1] = length * integral(np.append(1.0, past))
         return Weights(nodes, predict, correct)
 
 
@@ -80,7 +80,7 @@ class Weights(NamedTuple):
     correct: Any  # (nodes, order + 1)
 
 
-def _integral(nodes: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def integral(nodes: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Weights of the slopes at `nodes` for the integral of their polynomial over [0, 1]."""
     powers = np.arange(len(nodes))
     return np.linalg.solve(nodes[None] ** powers[:, None], 1.0 / (powers + 1))
