@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ from tenkai.reproduce import Row, Task, latent_ode_spiral
 from tenkai.sequences.held_out import Scores
 from tenkai.sequences.learning import Learned
 
-SMALL = {"latent": 4, "hidden": 16, "width": 16, "depth": 1, "resolution": 8}
+SMALL: dict[str, Any] = {"latent": 4, "hidden": 16, "width": 16, "depth": 1, "resolution": 8}
 
 
 def waves(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
@@ -133,18 +135,28 @@ def test_a_saved_model_answers_with_the_same_bits(lat: tk.LatentODE, tmp_path):
     np.testing.assert_array_equal(lat.predict_proba(), again.predict_proba())
 
 
-def test_tables_dates_and_given_noise():
+def test_tables_dates_given_noise_and_double_precision(tmp_path):
     stamps = pd.date_range("2024-01-01", periods=8, freq="D")
     frame = pd.concat([
         pd.DataFrame({"site": f"s{i}", "day": stamps, "y": np.sin(np.arange(8) + i)})
         for i in range(6)
     ])  # fmt: skip
     data = tk.Trajectories.from_frame(frame, time="day", series="site")
-    model = tk.LatentODE(**SMALL, steps=3, noise=0.2, held_out=0.0).fit(data)
+    more: dict[str, Any] = {
+        "encoder": "ode-rnn",
+        "decoder": 5,
+        "precision": "float64",
+        "noise": 0.2,
+    }
+    model = tk.LatentODE(**SMALL, **more, steps=3, held_out=0.0).fit(data)
     ahead = model.forecast("2D", data=data)[0]
     assert str(ahead.time[-1])[:10] == "2024-01-10"
     assert np.exp(model.model_.log_noise) * model.predictor_.units.state.scale == pytest.approx(0.2)
     assert model.held_out_ is None and "too few series" in model.summary()
+    assert model.model_.decoder.layers[0].weight.dtype == np.float64
+    model.save(tmp_path / "lat.safetensors")
+    again = tk.load(tmp_path / "lat.safetensors")
+    np.testing.assert_array_equal(model.encode().mean, again.encode().mean)
 
 
 def test_series_without_observations_are_left_out_and_a_checkpoint_is_gone_on_from(tmp_path):

@@ -182,8 +182,8 @@ def recurrent(made: Spirals, *, seed: int = 0, **options: Any) -> dict[str, Judg
 
 
 def _onwards(one: Series, gap: float) -> Float[np.ndarray, " times"]:
-    """Times after the last observed one to the end, the first step beyond the window among them."""
-    return np.union1d(np.arange(one.t[-1] + gap, 2 * WINDOW - 1 + gap, gap), float(WINDOW))
+    """Times after the last observed one, `gap` apart, to the end."""
+    return np.arange(one.t[-1] + gap, 2 * WINDOW - 1 + gap, gap)
 
 
 def in_list(made: Any) -> list[Any]:
