@@ -12,6 +12,7 @@ import tenkai as tk
 from tenkai.reproduce import Row, Task
 from tenkai.reproduce import latent_ode_hopper as hopper
 from tenkai.reproduce import latent_ode_physionet as physionet
+from tenkai.sequences.masked import within
 
 
 def held_by(stays: int = 40, seed: int = 0) -> dict[str, Any]:
@@ -138,3 +139,18 @@ def test_hopper_runs(tmp_path: Path) -> None:
 def test_a_missing_file_is_said(entry: Any, tmp_path: Path) -> None:
     with pytest.raises(tk.InputError, match=entry.FILE):
         entry.run(Task(data=tmp_path))
+
+
+def test_steps_that_fit_into_a_time() -> None:
+    """As many as the pace allows, and never fewer than one interval."""
+    asked: list[int] = []
+
+    def trained(steps: int) -> tk.Fit:
+        asked.append(steps)
+        history = [{"step": s, "seconds": 0.01 * s} for s in range(50, steps + 1, 50)]
+        return tk.Fit(None, tk.Status("finished", "done"), history, 0.01 * steps, steps)
+
+    assert within(trained, 10.0).steps == asked[-1]
+    assert asked[0] == 100
+    assert 900 <= asked[1] <= 950  # 9.5 s at 0.01 s a step
+    assert within(trained, 0.1).steps == 50

@@ -6,6 +6,7 @@ half, is data. Training takes as many steps as fit into a time.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -74,12 +75,16 @@ def learn_masked(
 
 
 def within(trained: Callable[[int], Fit], seconds: float, every: int = EVERY) -> Fit:
-    """A training of as many steps as fit into the time, by the pace of a short one before it."""
+    """A training of as many steps as fit into the time, by the pace of a short one before it.
+
+    What the short one took beside its steps (packing, compiling, judging) is paid twice.
+    """
+    begun = time.perf_counter()
     opening = trained(2 * every)
+    took = time.perf_counter() - begun
     first, last = (float(opening.history[k]["seconds"]) for k in (0, 1))
     pace = max((last - first) / every, 1e-5)
-    compiling = max(first - pace * every, 0.0)
-    left = 0.95 * seconds - opening.seconds - compiling
+    left = 0.95 * seconds - took - max(took - 2 * every * pace, 0.0)
     return trained(max(every, int(left / pace)))
 
 
