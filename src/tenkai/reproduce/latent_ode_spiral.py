@@ -34,7 +34,7 @@ INSIDE = {30: 0.12, 50: 0.11, 100: 0.10}  # what this project asks of the observ
 NOISE, STEPS, WINDOW = 0.3, 500, 100
 _A, _B, _STOP = 0.0, 0.3, 6 * np.pi
 _BACK = 60  # steps before the window, in the picture
-_OURS = {"steps": 12_000, "resolution": 10}
+_OURS: dict[str, Any] = {"steps": 12_000, "resolution": 10}
 
 
 @dataclass(frozen=True, eq=False)
