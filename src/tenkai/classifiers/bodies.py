@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from ..described import Described
 from ..errors import InputError
 from ..unfold import TABLEAUX, Memory, RecomputeField, Store
 from .blocks import Block, Maker
@@ -53,16 +54,8 @@ class Body(eqx.Module):
 
 
 @dataclass(frozen=True, repr=False)
-class BodyKind(ABC):
+class BodyKind(Described, ABC):
     """A body before it is built: hyperparameters only."""
-
-    def __repr__(self) -> str:
-        changed = (
-            f"{f.name}={getattr(self, f.name)!r}"
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default
-        )
-        return f"{type(self).__name__}({', '.join(changed)})"
 
     @abstractmethod
     def build(self, make: Maker, *, key: Any) -> Body:

@@ -63,5 +63,6 @@ def classes_of(frame: pd.DataFrame, name: str, where: Where, *, gaps: bool = Fal
             got=f"nothing in {where(int(np.flatnonzero(empty)[0]))}",
             do="remove the row or fill it in",
         )  # fmt: skip
-    text = column.astype(str).str.strip().to_numpy(dtype=object)
-    return np.where(empty, None, text)
+    text = column.astype(str).str.strip().to_numpy(dtype=object, copy=True)
+    text[empty] = None
+    return text

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_array, validate_data
 
 from ..data.columns import as_numbers
@@ -16,38 +13,6 @@ from ..flows.checks import check_finite
 
 if TYPE_CHECKING:
     from .flow_density import FlowDensity
-
-F = TypeVar("F", bound=Callable)
-
-
-class NotFitted(InputError, NotFittedError):
-    """`InputError` in the form that scikit-learn catches."""
-
-
-def all_or_nothing(fit: F) -> F:
-    """A `fit` that, where it raises or is interrupted, leaves the estimator as it was."""
-
-    @functools.wraps(fit)
-    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        state = vars(self)
-        before = dict(state)
-        try:
-            return fit(self, *args, **kwargs)
-        except BaseException:
-            state.clear()
-            state.update(before)
-            raise
-
-    return cast(F, guarded)
-
-
-def require_fitted(estimator: Any) -> None:
-    """Raise unless `fit` or `match` has been called."""
-    if not hasattr(estimator, "fit_"):
-        raise NotFitted(
-            type(estimator).__name__, expected="a fitted estimator", got="one that saw nothing",
-            do="call fit, or match",
-        )  # fmt: skip
 
 
 def table(estimator: FlowDensity, x: Any, *, reset: bool) -> np.ndarray:

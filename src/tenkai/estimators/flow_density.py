@@ -25,6 +25,7 @@ from . import density_border as border
 from . import density_fitting as fitting
 from . import density_images as images
 from .density_state import LearnedDensity
+from .sklearn_border import all_or_nothing, require_fitted
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -115,7 +116,7 @@ class FlowDensity(
         self.seed = seed
         self.precision = precision
 
-    @border.all_or_nothing
+    @all_or_nothing
     def fit(
         self,
         X: Any,
@@ -143,7 +144,7 @@ class FlowDensity(
             fitting.learn_rows(self, X, context, options)
         return self
 
-    @border.all_or_nothing
+    @all_or_nothing
     def match(
         self,
         log_density: Callable,
@@ -180,7 +181,7 @@ class FlowDensity(
 
         Of images the mean of ``log p(x + u)`` over four draws of uniform noise, nats per image.
         """
-        border.require_fitted(self)
+        require_fitted(self)
         x = images.rows_of(self, X)
         return self.density_.log_density(x, border.given(self, context, len(x)))
 
@@ -193,7 +194,7 @@ class FlowDensity(
 
         Raises `InputError` for tables of real numbers, whose density has no bits.
         """
-        border.require_fitted(self)
+        require_fitted(self)
         if self.images_ is None:
             raise InputError(
                 "bits_per_dim", expected="a density of images", got="one of real numbers",
@@ -205,7 +206,7 @@ class FlowDensity(
         self, n: int = 1, context: Any = None, *, seed: int | None = None
     ) -> Float[np.ndarray, "n dim"]:
         """`n` rows or images drawn from the density; `context` is one for all, or one for each."""
-        border.require_fitted(self)
+        require_fitted(self)
         count = arguments.count_of(n)
         known = border.given(self, context, count)
         seed = self.seed if seed is None else seed
@@ -214,13 +215,13 @@ class FlowDensity(
 
     def transform(self, X: Any, context: Any = None) -> Float[np.ndarray, "n dim"]:
         """Rows to the base, where they are standard normal; of an ensemble, by the best member."""
-        border.require_fitted(self)
+        require_fitted(self)
         x = images.rows_of(self, X)
         return self.density_.to_base(x, border.given(self, context, len(x)))
 
     def inverse_transform(self, Z: Any, context: Any = None) -> Float[np.ndarray, "n dim"]:
         """Rows of the base to the units of X, the inverse of `transform`."""
-        border.require_fitted(self)
+        require_fitted(self)
         z = border.base_rows(Z, self.n_features_in_)
         rows = self.density_.to_data(z, border.given(self, context, len(z)))
         return images.as_given(self, rows)
@@ -233,14 +234,14 @@ class FlowDensity(
         In the units of X: at 0 a normal of the data's place and size, at 1 `x` itself. Of an
         ensemble, by the best member. Raises `InputError` for flows that have no time.
         """
-        border.require_fitted(self)
+        require_fitted(self)
         x = images.rows_of(self, x)
         at = arguments.fractions_of(fractions)
         return self.density_.frames(x, at, border.given(self, context, len(x)))
 
     def frame_density(self, x: Any, fraction: float, context: Any = None) -> np.ndarray:
         """Log density (n,) at rows `x` of the flow stopped at a fraction; see `frames`."""
-        border.require_fitted(self)
+        require_fitted(self)
         x = images.rows_of(self, x)
         at = float(arguments.fractions_of(fraction)[0])
         return self.density_.log_density_at(x, at, border.given(self, context, len(x)))
@@ -250,7 +251,7 @@ class FlowDensity(
 
         Raises `InputError` for flows that are not solved.
         """
-        border.require_fitted(self)
+        require_fitted(self)
         both = arguments.tolerance_of(rtol, atol)
         other = copy.copy(self)
         other.density_ = self.density_.with_tolerance(Tolerance(*both))
@@ -258,7 +259,7 @@ class FlowDensity(
 
     def plot(self, **options: Any) -> Any:
         """A figure of the density beside the rows."""
-        border.require_fitted(self)
+        require_fitted(self)
         from .. import report
 
         return report.plot(self, **options)
@@ -270,14 +271,14 @@ class FlowDensity(
         numbers, says which are seen (default: the first two). Raises `InputError` for one variable
         and for flows that have no time.
         """
-        border.require_fitted(self)
+        require_fitted(self)
         from .. import report
 
         return report.animation(self, path, columns=columns)
 
     def summary(self) -> str:
         """A few lines in words: what was learned and how good it is."""
-        border.require_fitted(self)
+        require_fitted(self)
         found = self.held_out_ or self.matched_
         lines = [repr(self), str(self.fit_.status), *([] if found is None else [str(found)])]
         if self.nfe_ is not None:
@@ -290,7 +291,7 @@ class FlowDensity(
 
     def save(self, path: Path | str) -> None:
         """One safetensors file: flows, scaling, and the rows in `data_`."""
-        border.require_fitted(self)
+        require_fitted(self)
         from .flow_density_saving import save
 
         save(self, path)

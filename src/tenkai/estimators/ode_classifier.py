@@ -29,6 +29,7 @@ from ..errors import InputError
 from ..records import Fit
 from . import ode_classifier_border as border
 from . import ode_classifier_judgement as judgement
+from .sklearn_border import all_or_nothing, require_fitted
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -110,7 +111,7 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
         self.seed = seed
         self.precision = precision
 
-    @border.all_or_nothing
+    @all_or_nothing
     def fit(
         self, X: Any, y: Any, *, minutes: float | None = None, log: Path | str | None = None,
         progress: bool | None = None, checkpoint: Path | str | None = None,
@@ -234,7 +235,7 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
         Accuracy can be had for time after training (Chen et al. 2018, figure 3). Raises
         `InputError` for residual blocks.
         """
-        border.require_fitted(self)
+        require_fitted(self)
         if rtol is None:
             raise InputError("rtol", expected="a number", got="None", do="pass 1e-3")
         border.check_tolerance("rtol", rtol)
@@ -269,14 +270,14 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
 
     def plot(self, **options: Any) -> Any:
         """A figure: states of held-out rows at three depths, the training, accuracies."""
-        border.require_fitted(self)
+        require_fitted(self)
         from .. import report
 
         return report.plot(self, **options)
 
     def summary(self) -> str:
         """A few lines in words: what was learned and how good it is."""
-        border.require_fitted(self)
+        require_fitted(self)
         lines = [repr(self), str(self.fit_.status)]
         if self.held_out_ is not None:
             lines.append(str(self.held_out_))
@@ -285,7 +286,7 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
 
     def save(self, path: Path | str) -> None:
         """One safetensors file: network, scaling, classes."""
-        border.require_fitted(self)
+        require_fitted(self)
         from .ode_classifier_saving import save
 
         save(self, path)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
@@ -15,16 +12,12 @@ from ..classifiers import Augmentation, BodyKind, LinearStem, PaperStem, Stem
 from ..classifiers.bodies import check_tolerance as check_tolerance
 from ..errors import InputError
 from ..fields import activation as check_activation
+from .sklearn_border import require_fitted
 
 if TYPE_CHECKING:
     from .ode_classifier import ODEClassifier
 
 AUTO = "auto"
-F = TypeVar("F", bound=Callable)
-
-
-class NotFitted(InputError, NotFittedError):
-    """`InputError` in the form that scikit-learn catches."""
 
 
 class Labels(NamedTuple):
@@ -33,32 +26,6 @@ class Labels(NamedTuple):
     classes: np.ndarray
     index: np.ndarray
     notes: tuple[str, ...]
-
-
-def all_or_nothing(fit: F) -> F:
-    """A `fit` that, where it raises or is interrupted, leaves the estimator as it was."""
-
-    @functools.wraps(fit)
-    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        state = vars(self)
-        before = dict(state)
-        try:
-            return fit(self, *args, **kwargs)
-        except BaseException:
-            state.clear()
-            state.update(before)
-            raise
-
-    return cast(F, guarded)
-
-
-def require_fitted(estimator: Any) -> None:
-    """Raise unless `fit` has been called."""
-    if not hasattr(estimator, "fit_"):
-        raise NotFitted(
-            type(estimator).__name__, expected="a fitted estimator", got="one that saw nothing",
-            do="call fit",
-        )  # fmt: skip
 
 
 def training_rows(estimator: ODEClassifier, X: Any, y: Any) -> tuple[np.ndarray, Any]:

@@ -7,7 +7,6 @@ can do; flows are Equinox modules, so that `fit` trains any of them.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from ..described import Described
 
 Price = Literal["one pass", "D passes", "ODE solve", "numerical inverse"]
 """What one row costs in a direction. A numerical inverse is exact to its tolerance only."""
@@ -101,18 +102,6 @@ class Abilities:
         'Samples take one pass per variable, densities a single one.'
         """
         return _WORDS.get((self.to_base, self.to_data), "")
-
-
-class Described:
-    """A frozen dataclass of hyperparameters that prints what differs from its defaults."""
-
-    def __repr__(self) -> str:
-        changed = (
-            f"{f.name}={getattr(self, f.name)!r}"
-            for f in dataclasses.fields(self)  # type: ignore[arg-type]
-            if getattr(self, f.name) != f.default
-        )
-        return f"{type(self).__name__}({', '.join(changed)})"
 
 
 @dataclass(frozen=True, repr=False)

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...described import Described
 from .. import steps
-from ..flow import Described, Moved
+from ..flow import Moved
 
 
 class Amortised(eqx.Module):
