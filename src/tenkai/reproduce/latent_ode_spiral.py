@@ -169,7 +169,7 @@ def recurrent(made: Spirals, *, seed: int = 0, **options: Any) -> dict[str, Judg
     """
     begun = time.perf_counter()
     rnn = ODERNN("gaps", seed=seed, **options).fit(made.data)
-    usual = float(np.median(np.diff(made.observed, axis=1)))
+    usual = float(np.round(np.mean(np.diff(made.observed, axis=1))))
     found, steps = {}, np.arange(WINDOW, 2 * WINDOW)
     for name, gap in {"RNN by its usual gap": usual, "RNN by single steps": 1.0}.items():
         ahead = in_list(rnn.forecast(times={s.id: _onwards(s, gap) for s in made.data}))
