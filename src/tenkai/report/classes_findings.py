@@ -171,10 +171,19 @@ def _(estimator: Classifying, forecasts: Any = None, coverage: float = 0.9) -> C
     )  # fmt: skip
 
 
+def shown_of(found: Any) -> Any:
+    """The rows that were kept for pictures, under their columns' names where they have any."""
+    if not hasattr(found, "feature_names_in_"):
+        return found.shown_
+    import pandas as pd
+
+    return pd.DataFrame(found.shown_, columns=found.feature_names_in_)
+
+
 def _judged(found: Any, passed: Any) -> tuple[Any, np.ndarray]:
     """Rows and the numbers of their classes: those passed, else held-out ones that were kept."""
     if passed is None:
-        return found.shown_, np.asarray(found.shown_classes_)
+        return shown_of(found), np.asarray(found.shown_classes_)
     from ..errors import InputError
 
     x, y = passed

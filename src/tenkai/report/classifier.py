@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from .axes import dress, new_figure, number, plot, running
+from .classes_findings import shade, shown_of
 from .fonts import lettering
 from .palette import AHEAD, INK, LEARNED, colour
+from .series_panels import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,19 +45,23 @@ def _(classifier: Any) -> np.ndarray:
 
 def states(axes: list[Axes], classifier: Any) -> None:
     """Two directions at each depth: where the classes' means differ most, else most variance."""
-    found = classifier.hidden(classifier.shown_, _DEPTHS)
+    found = classifier.hidden(shown_of(classifier), _DEPTHS)
     index = classifier.shown_classes_
     for ax, depth, h in zip(axes, _DEPTHS, found.reshape(len(_DEPTHS), len(index), -1),
                             strict=True):  # fmt: skip
         flat = _flattened(h.astype(float), index)
         for k in np.unique(index):
-            name = str(classifier.classes_[k]) if k < _CLASSES else None
-            ax.plot(*flat[index == k].T, ".", ms=4, color=colour(k), label=name)
+            name = plain(str(classifier.classes_[k])) if k < _CLASSES else None
+            ax.plot(*flat[index == k].T, ".", ms=4, color=shade(k), label=name)
         title = {0.0: "Depth 0 (stem)", 1.0: "Depth 1 (head)"}.get(depth, f"Depth {depth:g}")
         dress(ax, title=title, legend=False)
         ax.set_xticklabels([])
         ax.set_yticklabels([])
-    axes[0].legend(frameon=False, fontsize="x-small", markerscale=1.5)
+    handles, names = axes[0].get_legend_handles_labels()
+    axes[0].figure.legend(
+        handles, names, frameon=False, fontsize="small", markerscale=1.5,
+        loc="outside upper center", ncols=_CLASSES,
+    )  # fmt: skip
 
 
 def _flattened(h: np.ndarray, index: np.ndarray) -> np.ndarray:
