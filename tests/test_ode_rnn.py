@@ -267,7 +267,7 @@ def test_arguments_that_cannot_work(arguments: dict[str, Any], what: str) -> Non
 @pytest.mark.parametrize(
     "labels",
     [
-        [0, 1], ["a"] * 6, ["a", "b", "b", "b", "b", "b"], [0.5, 1.5, 0.5, 1.5, 0.5, 1.5],
+        [0, 1], ["a"] * 6, [0.5, 1.5, 0.5, 1.5, 0.5, 1.5],
         [0, "a", 0, "a", 0, "a"], {"0": 1}, np.zeros((6, 2)), 3,
     ],
 )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from ..errors import InputError
@@ -56,6 +58,36 @@ class Estimator:
             raise InputError(
                 type(self).__name__, expected="a fitted estimator", got="one that never saw data",
                 do="call fit first",
+            )  # fmt: skip
+
+
+def check_numbers(
+    estimator: Any, least: Mapping[str, int], between: Mapping[str, tuple[float, float]],
+    allowed: Mapping[str, Sequence[Any]],
+) -> None:  # fmt: skip
+    """`InputError` for the first argument that cannot work.
+
+    `least` are bounds of whole numbers, `between` of real ones (from, below), `allowed` the values
+    of those that have few.
+    """
+    for name, low in least.items():
+        value = getattr(estimator, name)
+        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < low:
+            raise InputError(
+                name, expected=f"a whole number of at least {low}", got=repr(value),
+                do="change it",
+            )  # fmt: skip
+    for name, (low, high) in between.items():
+        value = getattr(estimator, name)
+        if not isinstance(value, Real) or not low <= float(value) < high:
+            raise InputError(
+                name, expected=f"a number from {low} to {high}", got=repr(value), do="change it"
+            )
+    for name, known in allowed.items():
+        if getattr(estimator, name) not in known:
+            raise InputError(
+                name, expected=" or ".join(map(repr, known)), got=repr(getattr(estimator, name)),
+                do="pick one of these",
             )  # fmt: skip
 
 

@@ -18,11 +18,13 @@ from ..flows.vae.posteriors import NoFlow, PosteriorFamily
 from ..flows.vae.table import KINDS, Columns
 from ..flows.vae.telling import status_of
 from ..records import Fit
-from .base import Estimator
+from .base import Estimator, check_numbers
 
 _DRAWS = 16  # of the posterior, for a reconstruction
 _MANY = 256  # where its mean and spread are asked for
 _LEAST = dict(latent=1, width=1, depth=0, steps=1, batch=1, warm_up=0, patience=1)  # noqa: C408
+_BETWEEN = {"learning_rate": (0, 1), "decay": (0, np.inf), "held_out": (0, 0.9)}
+_ALLOWED = {"likelihood": ("auto", *KINDS), "precision": ("float32", "float64")}
 
 
 class Code(NamedTuple):
@@ -271,25 +273,4 @@ def _check(vae: FlowVAE) -> None:
             "flow", expected="a family of posteriors out of tenkai.flows.vae, or None",
             got=repr(vae.flow), do="pass tk.flows.vae.IAFPosterior(), say",
         )  # fmt: skip
-    for name, least in _LEAST.items():
-        value = getattr(vae, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(
-                name, expected=f"a whole number of at least {least}", got=repr(value),
-                do="change it",
-            )  # fmt: skip
-    bounds_of = {"learning_rate": (0, 1), "decay": (0, np.inf), "held_out": (0, 0.9)}
-    for name, (low, high) in bounds_of.items():
-        value = getattr(vae, name)
-        if not isinstance(value, int | float) or not low <= value < high or value != value:
-            raise InputError(
-                name, expected=f"a number from {low} to {high}", got=repr(value), do="change it"
-            )
-    for name, allowed in (
-        ("likelihood", ("auto", *KINDS)), ("precision", ("float32", "float64")),
-    ):  # fmt: skip
-        if getattr(vae, name) not in allowed:
-            raise InputError(
-                name, expected=" or ".join(map(repr, allowed)), got=repr(getattr(vae, name)),
-                do="pick one of these",
-            )  # fmt: skip
+    check_numbers(vae, _LEAST, _BETWEEN, _ALLOWED)

@@ -20,6 +20,7 @@ from .base import Estimator
 from .judgement import r_squared
 from .latent_ode_judgement import status_of
 from .latent_ode_prediction import Code, Predictor
+from .many_series import Marks, marks_of, observed
 
 
 class LatentODE(Estimator):
@@ -141,8 +142,8 @@ class LatentODE(Estimator):
         if isinstance(x, Shards):
             own.no_labels(t, labels)
             return self._fit_shards(x, options)
-        data, given = own.observed(x, t)
-        marks = own.marks_of(labels, data, given)
+        data, given = observed(x, t)
+        marks = marks_of(labels, data, given)
         noise = own.noise_of(self.noise, data.dim)
         design = own.design_of(self, noise, 0 if marks is None else len(marks.classes))
         with arithmetic(self.precision):
@@ -160,7 +161,7 @@ class LatentODE(Estimator):
             return self._keep(learned, data, None, (*shards.survey.notes, kept))
 
     def _keep(
-        self, learned: Learned, data: Trajectories, marks: own.Marks | None, notes: tuple[str, ...]
+        self, learned: Learned, data: Trajectories, marks: Marks | None, notes: tuple[str, ...]
     ) -> LatentODE:
         self.data_, self.model_, self.held_out_ = data, learned.model, learned.held
         self.predictor_ = Predictor.of(learned, data, self.seed)
@@ -286,7 +287,7 @@ class LatentODE(Estimator):
         self._fitted()
         if data is None:
             return self.data_
-        known, _ = own.observed(data, t)
+        known, _ = observed(data, t)
         return border.match_columns(known, self.data_)
 
     def _labelled(self) -> None:

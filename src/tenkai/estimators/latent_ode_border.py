@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..errors import InputError
 from ..fields import activation as check_activation
 from ..sequences.learning import Design
 from . import border
+from .base import check_numbers
 
 if TYPE_CHECKING:
     from .latent_ode import LatentODE
@@ -25,115 +25,11 @@ _BETWEEN = {"learning_rate": (0, 1), "decay": (0, np.inf), "label_weight": (0, n
 _ALLOWED = {"encoder": ("rnn", "ode-rnn"), "precision": ("float32", "float64")}
 
 
-class Marks(NamedTuple):
-    """Classes of the series: their names, a code per series (-1: unknown), what to tell."""
-
-    classes: np.ndarray
-    codes: np.ndarray
-    notes: tuple[str, ...]
-
-
 def check(model: LatentODE) -> None:
     """Raise `InputError` for an argument that cannot work."""
     check_activation(model.activation)
     least = _LEAST if model.resolution == "auto" else _LEAST | {"resolution": 1}
-    for name, low in least.items():
-        value = getattr(model, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-            raise InputError(
-                name, expected=f"a whole number of at least {low}", got=repr(value),
-                do="change it",
-            )  # fmt: skip
-    for name, (low, high) in _BETWEEN.items():
-        value = getattr(model, name)
-        if not isinstance(value, Real) or not low <= float(value) < high:
-            raise InputError(
-                name, expected=f"a number from {low} to {high}", got=repr(value), do="change it"
-            )
-    for name, allowed in _ALLOWED.items():
-        if getattr(model, name) not in allowed:
-            raise InputError(
-                name, expected=" or ".join(map(repr, allowed)), got=repr(getattr(model, name)),
-                do="pick one of these",
-            )  # fmt: skip
-
-
-def observed(x: Any, t: Any) -> tuple[Trajectories, tuple[str, ...]]:
-    """Series with something observed, and the ids of all that were given, in their order."""
-    data = border.as_trajectories(x, t, learn=False)
-    if data.n_inputs or data.static_names:
-        raise InputError(
-            "data", expected="series without known inputs or covariates",
-            got=", ".join((*data.input_names, *data.static_names)),
-            do="make them variables, or leave them out",
-        )  # fmt: skip
-    listed = isinstance(x, list | tuple) and len(data) < len(x)
-    given = tuple(map(str, range(len(x)))) if listed else tuple(s.id for s in data)
-    kept = tuple(s for s in data if s.observed.any())
-    if not kept:
-        raise InputError("data", expected="observations", got="none", do="pass some")
-    notes = data.notes
-    if len(kept) < len(data):
-        ids = {s.id for s in kept}
-        lost = [s.id for s in data if s.id not in ids]
-        shown = ", ".join(map(repr, lost[:5])) + ", ..." * (len(lost) > 5)
-        notes = (*notes, f"{len(lost)} series without observations left out: {shown}")
-    made = Trajectories(
-        kept, data.names, (), (), data.units, data.time_name, data.clock, data.hold, notes
-    )
-    return made, given
-
-
-def marks_of(labels: Any, data: Trajectories, given: tuple[str, ...]) -> Marks | None:
-    """Classes of the series that are learned."""
-    if labels is None:
-        return None
-    by_id = _by_id(labels, given)
-    found = [by_id.get(s.id) for s in data]
-    known = np.array([not _missing(v) for v in found])
-    values = [v for v, k in zip(found, known, strict=True) if k]
-    classes = np.unique(np.array(values)) if values else np.empty(0)
-    if len(classes) < 2:
-        raise InputError(
-            "labels", expected="two classes or more", got=f"{len(classes)}",
-            do="leave labels out, or pass series of another class",
-        )  # fmt: skip
-    codes = np.full(len(data), -1)
-    codes[known] = np.searchsorted(classes, np.array(values))
-    count = np.bincount(codes[known], minlength=len(classes))
-    notes = [f"class {c!r} is seen once: it cannot be judged"
-             for c, n in zip(classes.tolist(), count, strict=True) if n == 1]  # fmt: skip
-    if not known.all():
-        notes.append(f"{int((~known).sum())} series have no label: they train without")
-    return Marks(classes, codes, tuple(notes))
-
-
-def _by_id(labels: Any, given: tuple[str, ...]) -> dict[str, Any]:
-    if hasattr(labels, "to_dict") and hasattr(labels, "index"):  # of pandas
-        named = {str(k): v for k, v in labels.to_dict().items()}
-        if set(named) & set(given):
-            labels = named
-        else:
-            labels = np.asarray(labels)
-    if isinstance(labels, Mapping):
-        by_id = {str(k): v for k, v in labels.items()}
-        unknown = sorted(set(by_id) - set(given))
-        if unknown or not set(by_id) & set(given):
-            raise InputError(
-                "labels", expected=f"ids of series, such as {given[0]!r}",
-                got=repr(unknown[0]) if unknown else "none", do="use the ids of the series",
-            )  # fmt: skip
-        return by_id
-    if np.ndim(labels) != 1 or len(labels) != len(given):
-        raise InputError(
-            "labels", expected=f"one per series ({len(given)})",
-            got=f"shape {np.shape(labels)}", do="pass one label per series, None for unknown",
-        )  # fmt: skip
-    return dict(zip(given, list(labels), strict=True))
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, Real) and value != value)
+    check_numbers(model, least, _BETWEEN, _ALLOWED)
 
 
 def no_labels(t: Any, labels: Any) -> None:

@@ -19,6 +19,7 @@ from ..sequences.recurrent_learning import learn
 from ..unfold import MIDPOINT, Tableau
 from . import border, ode_rnn_border
 from .base import Estimator
+from .many_series import marks_of, observed
 
 
 class ODERNN(Estimator):
@@ -120,7 +121,9 @@ class ODERNN(Estimator):
         Raises `InputError` for data, labels or arguments that cannot work.
         """
         design = ode_rnn_border.design_of(self)
-        data, classes, number = ode_rnn_border.material(x, t, labels)
+        data, given = observed(x, t)
+        marks = marks_of(labels, data, given)
+        classes, number, told = marks or (None, None, ())
         count = 0 if classes is None else len(classes)
         with arithmetic(self.precision):
             learned = learn(data, number, count, design, log=log, progress=progress)
@@ -129,7 +132,7 @@ class ODERNN(Estimator):
         self.model_, self.reader_ = learned.model, learned.reader
         self.held_out_, self.filled_ = learned.held, learned.filled
         made = learned.fit
-        status = ode_rnn_border.status_of(learned.held, made.status, data.notes)
+        status = ode_rnn_border.status_of(learned.held, made.status, (*data.notes, *told))
         self.fit_ = Fit(self.model_, status, made.history, made.seconds, made.steps)
         self.seconds_ = made.seconds
         return self

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data import Trajectories
 from ..errors import InputError
 from ..records import Status
 from ..sequences.recurrent import KINDS
 from ..sequences.recurrent_evaluation import HeldOutSeries
 from ..sequences.recurrent_learning import Design
 from ..unfold import Tableau
-from .border import as_trajectories
-from .labels import matched, numbered
+from .base import check_numbers
 
 if TYPE_CHECKING:
     from .ode_rnn import ODERNN
@@ -36,25 +33,7 @@ _ALLOWED = {
 
 def design_of(rnn: ODERNN) -> Design:
     """The arguments as the core takes them; `InputError` for one that cannot work."""
-    for name, allowed in _ALLOWED.items():
-        if getattr(rnn, name) not in allowed:
-            raise InputError(
-                name, expected=" or ".join(map(repr, allowed)), got=repr(getattr(rnn, name)),
-                do="pick one of these",
-            )  # fmt: skip
-    for name, least in _LEAST.items():
-        value = getattr(rnn, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(
-                name, expected=f"a whole number of at least {least}", got=repr(value),
-                do="change it",
-            )  # fmt: skip
-    for name, (low, high) in _BOUNDS.items():
-        value = getattr(rnn, name)
-        if not isinstance(value, Real) or not low <= float(value) < high:
-            raise InputError(
-                name, expected=f"a number from {low} to {high}", got=repr(value), do="change it"
-            )
+    check_numbers(rnn, _LEAST, _BOUNDS, _ALLOWED)
     if not isinstance(rnn.method, Tableau):
         raise InputError(
             "method", expected="a Runge-Kutta tableau", got=repr(rnn.method),
@@ -71,49 +50,6 @@ def design_of(rnn: ODERNN) -> Design:
         float(rnn.learning_rate), float(rnn.decay), float(rnn.hide), float(rnn.held_out),
         rnn.patience, rnn.seed, np.dtype(rnn.precision),
     )  # fmt: skip
-
-
-def series_of(x: Any, t: Any) -> tuple[Trajectories, int | None]:
-    """The series with observations, and how many were passed where that can be told."""
-    many = isinstance(x, list | tuple) and not (x and all(np.ndim(one) == 0 for one in x))
-    data = as_trajectories(x, t, learn=False)
-    if data.n_inputs or data.static_names:
-        raise InputError(
-            "data", expected="series without known inputs or covariates",
-            got=", ".join((*data.input_names, *data.static_names)),
-            do="pass them as variables: what is observed is read",
-        )  # fmt: skip
-    seen = [bool(s.observed.any()) for s in data]
-    if not any(seen):
-        raise InputError(
-            "data", expected="series with observations", got="none", do="check the columns"
-        )
-    return data, len(x) if many else len(data)
-
-
-def with_observations(data: Trajectories) -> tuple[Trajectories, np.ndarray]:
-    """Without the series that show nothing, with a note; and which were kept."""
-    keep = np.array([bool(s.observed.any()) for s in data])
-    if keep.all():
-        return data, keep
-    gone = [s.id for s, k in zip(data, keep, strict=True) if not k]
-    shown = ", ".join(gone[:5]) + (", ..." if len(gone) > 5 else "")
-    note = f"{len(gone)} series without observations left out: {shown}"
-    kept = tuple(s for s, k in zip(data, keep, strict=True) if k)
-    return replace(data, series=kept, notes=(*data.notes, note)), keep
-
-
-def material(
-    x: Any, t: Any, labels: Any
-) -> tuple[Trajectories, np.ndarray | None, np.ndarray | None]:
-    """Series that show something, the classes, and every series' class number (-1 unknown)."""
-    data, given = series_of(x, t)
-    if labels is None:
-        return with_observations(data)[0], None, None
-    named = matched(labels, data, given)
-    data, keep = with_observations(data)
-    classes, number = numbered(named[keep])
-    return data, classes, number
 
 
 def status_of(held: HeldOutSeries | None, training: Status, notes: tuple[str, ...]) -> Status:
