@@ -24,7 +24,12 @@ def table(path: Path, n: int = 24, *, label: str = "転帰") -> Path:
     return path
 
 
-QUIET = ["--devices", "1", "--quiet"]
+@pytest.fixture(autouse=True)
+def _one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX runs already; what the command would set is another test's."""
+    monkeypatch.setattr("tenkai.devices.configure", lambda **options: None)
+
+
 ROLES = ["--time", "日", "--series", "患者", "--labels", "転帰"]
 
 
@@ -33,7 +38,7 @@ def test_series_are_learned_forecast_and_classified(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, run = table(tmp_path / "a.csv"), tmp_path / "run"
-    argv = ["fit", data, "--model", model, *ROLES, "--steps", "30", "--out", run, *QUIET]
+    argv = ["fit", data, "--model", model, *ROLES, "--steps", "30", "--out", run, "--quiet"]
     assert main(list(map(str, argv))) in (0, 3)
     assert {p.name for p in run.iterdir()} >= {"model.safetensors", "forecast.csv", "report.html"}
     capsys.readouterr()
@@ -51,7 +56,7 @@ def test_series_are_learned_forecast_and_classified(
 def test_series_are_drawn_from_the_prior(tmp_path: Path, capsys) -> None:
     data, run = table(tmp_path / "a.csv"), tmp_path / "run"
     argv = ["fit", data, "--model", "latent-ode", *ROLES[:4], "--targets", "x,y", "--steps", "10"]
-    assert main([*map(str, argv), "--out", str(run), *QUIET]) in (0, 3)
+    assert main([*map(str, argv), "--out", str(run), "--quiet"]) in (0, 3)
     capsys.readouterr()
     asked = ["simulate", str(run), "--rows", "3", "--until", "2", "--points", "5"]
     assert main(asked) == 0
@@ -70,7 +75,7 @@ def test_rows_are_classified(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     data, run = tmp_path / "rows.csv", tmp_path / "run"
     data.write_text("\n".join(lines), encoding="utf-8")
     argv = ["fit", data, "--model", "classifier", "--labels", "種", "--steps", "60", "--out", run]
-    assert main([*map(str, argv), *QUIET]) in (0, 3)
+    assert main([*map(str, argv), "--quiet"]) in (0, 3)
     capsys.readouterr()
     assert main(["predict", str(run), str(data)]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
