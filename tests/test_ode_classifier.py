@@ -161,7 +161,7 @@ def test_the_picture_names_classes_and_baselines(
     for model in (table, pictures):
         axes = model.plot()
         assert len(axes) == 5 and "held-out rows" in axes[4].get_title(loc="left")
-        assert len(axes[0].get_legend().get_texts()) == 2
+        assert len(axes[0].figure.legends[0].get_texts()) == 2
         axes[0].figure.savefig(tmp_path / "a.png")
 
 
