@@ -145,7 +145,7 @@ def pair(cloud: str, points: int, share: float = 1.0, seed: int = 0) -> list[Row
     architecture = default_architecture(2, SEEN)
     sizes = Recipe(members=1).resolved(architecture.build(2, key=jax.random.key(0)), 2, SEEN)
 
-    def trained(share: float, **changes: float) -> tuple[Row, Row, float, float]:
+    def trained(share: float, **changes: Any) -> tuple[Row, Row, float, float]:
         counts = [max(1, int(share * (n or 0))) for n in (sizes.matching, sizes.steps)]
         name = "likelihood alone" if changes else "regularised"
         matching, steps = (0, sum(counts)) if changes else counts
