@@ -130,6 +130,18 @@ def test_recipes_are_decided_and_what_is_told_stays() -> None:
     assert default_architecture(64, 20_000).width >= 64  # type: ignore
 
 
+def test_sharp_units_begin_steep_and_where_the_rows_are() -> None:
+    plain, sharp = (
+        FFJORD(width=2000, depth=1, kind="concat", sharpness=s).build(2, key=jax.random.key(0))
+        for s in (None, 4.0)
+    )
+    usual, steep = (f.field.layers[0].linear for f in (plain, sharp))
+    np.testing.assert_allclose(steep.weight, 4 * usual.weight, rtol=1e-6)
+    assert not np.any(np.asarray(usual.bias))
+    distance = np.abs(steep.bias) / np.linalg.norm(steep.weight, axis=1)  # N(0, 1) in absolute
+    assert np.mean(distance) == pytest.approx((2 / np.pi) ** 0.5, abs=0.05)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_destroys_a_fit(kind: str) -> None:
     x = columns(kind, 300)

@@ -39,6 +39,7 @@ FLOWS = [*DISCRETE, *CONTINUOUS]
 OTHER_LAYERS = [
     fl.FFJORD(width=8, kind="concat", solver=SOLVER),
     fl.FFJORD(width=4, kind="hyper", depth=3, solver=SOLVER),
+    fl.FFJORD(width=8, kind="concat", solver=SOLVER, sharpness=2.0),
 ]
 
 

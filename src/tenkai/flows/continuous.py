@@ -193,6 +193,8 @@ class FFJORD(Architecture):
         solver: `Grid` or `Adaptive`, in training.
         end, learn_end: T, and whether it is a parameter.
         spectral: a bound on every weight's largest singular value, or None.
+        sharpness: how much steeper than usual the first layer begins, its units spread over the
+            rows instead of all at the origin, or None. 4 learns fine detail in a plane.
     """
 
     width: int | tuple[int, ...] = 64
@@ -204,12 +206,14 @@ class FFJORD(Architecture):
     end: float = 1.0
     learn_end: bool = False
     spectral: float | None = None
+    sharpness: float | None = None
     abilities: ClassVar[Abilities] = Abilities("ODE solve", "ODE solve", free_form=True)
 
     def build(self, dim: int, *, context: int = 0, key: Any) -> ContinuousFlow:
         field = Dynamics(
             dim, key=key, width=self.width, depth=self.depth, kind=self.kind,
             activation=self.activation, context=context, spectral=self.spectral, last_scale=0.1,
+            sharpness=self.sharpness,
         )  # fmt: skip
         root = jnp.sqrt(jnp.asarray(self.end))
         return ContinuousFlow(

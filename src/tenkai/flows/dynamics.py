@@ -96,11 +96,23 @@ LAYERS: dict[str, Any] = {
 }
 
 
+def _steep(layer: Any, sharpness: float, key: Any) -> Any:
+    """A first layer whose units are steep and stand where the rows are."""
+    if not hasattr(layer, "linear"):
+        return layer  # a hyper layer's weights are those of another network
+    weight = sharpness * layer.linear.weight
+    places = jax.random.normal(jax.random.fold_in(key, 1), weight.shape)
+    bias = -jnp.sum(weight * places, axis=-1)
+    return eqx.tree_at(lambda n: (n.linear.weight, n.linear.bias), layer, (weight, bias))
+
+
 class Dynamics(eqx.Module):
     """``dy/dt`` as a network of time-dependent layers; a context ``u`` enters the first one.
 
     `spectral` bounds the largest singular value of every weight (Miyato et al. 2018): see
-    `prepared`, which a solve calls once.
+    `prepared`, which a solve calls once. With a `sharpness` units of the first layer begin that
+    many times as steep, each at a place of its own, ``b = -w c`` with ``c ~ N(0, I)``; else all
+    of them begin at the origin.
     """
 
     layers: tuple[Any, ...]
@@ -111,7 +123,7 @@ class Dynamics(eqx.Module):
     def __init__(
         self, dim: int, *, key: Any, width: int | tuple[int, ...] = 64, depth: int = 2,
         kind: LayerKind = "concatsquash", activation: str = "tanh", context: int = 0,
-        spectral: float | None = None, last_scale: float = 1.0,
+        spectral: float | None = None, last_scale: float = 1.0, sharpness: float | None = None,
     ):  # fmt: skip
         widths = (width,) * depth if isinstance(width, int) else width
         sizes = (dim, *widths, dim)
@@ -121,6 +133,8 @@ class Dynamics(eqx.Module):
             LAYERS[kind](a, b, key=k, scale=s)
             for a, b, k, s in zip(sizes[:-1], sizes[1:], keys[:-1], scales, strict=True)
         )
+        if sharpness is not None:
+            self.layers = (_steep(self.layers[0], sharpness, keys[0]), *self.layers[1:])
         self.context = Linear(context, sizes[1], key=keys[-1]) if context else None
         self.activation = activation
         self.spectral = spectral
