@@ -16,6 +16,8 @@ from .folder import Run
 from .models import model_of, refuse_rows, refuse_strangers
 from .training import check_coverage, usual_forecasts, write_table
 
+_NOTES = 3  # printed, where many series have some
+
 
 @dataclass(frozen=True)
 class Question:
@@ -249,10 +251,16 @@ def load(run: Run, cache: bool) -> Any:
 
 
 def write_out(records: list[Any], out: Path | None) -> None:
-    """The records as one table, their notes to standard error."""
-    for record in records:
-        for note in getattr(record, "notes", ()):
-            print(f"Note: {note}", file=sys.stderr)
+    """The records as one table, their notes (of many series the first) to standard error."""
+    named = len(records) > 1
+    told = [
+        f"series {record.series!r}: {note}" if named else str(note)
+        for record in records for note in getattr(record, "notes", ())
+    ]  # fmt: skip
+    for note in told[:_NOTES]:
+        print(f"Note: {note}", file=sys.stderr)
+    if len(told) > _NOTES:
+        print(f"Note: and {len(told) - _NOTES} more such notes", file=sys.stderr)
     save_table(lambda target: write_table(records, target), out)
 
 
