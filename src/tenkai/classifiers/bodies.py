@@ -62,7 +62,7 @@ class BodyKind(Described, ABC):
         """The body, of blocks that `make` makes."""
 
 
-class _ResidualBody(Body):
+class ResidualBody(Body):
     blocks: Block  # leaves have a leading axis: one layer of memory is one entry
     count: int = eqx.field(static=True)
 
@@ -89,7 +89,7 @@ class _ResidualBody(Body):
         return Row(between, jnp.asarray(self.count), jnp.asarray(True))
 
 
-class _SolvedBody(Body):
+class SolvedBody(Body):
     """One block as the right-hand side of an ODE; `adjoint` says how its gradient is computed."""
 
     block: Block
@@ -139,7 +139,7 @@ class Residual(BodyKind):
 
     def build(self, make: Maker, *, key: Any) -> Body:
         keys = jax.random.split(key, self.blocks)
-        return _ResidualBody(eqx.filter_vmap(lambda k: make(k, timed=False))(keys), self.blocks)
+        return ResidualBody(eqx.filter_vmap(lambda k: make(k, timed=False))(keys), self.blocks)
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,7 +154,7 @@ class RungeKutta(BodyKind):
         _known_method(self.method)
 
     def build(self, make: Maker, *, key: Any) -> Body:
-        return _SolvedBody(make(key, timed=True), Solver(self.method, self.steps), False, Store())
+        return SolvedBody(make(key, timed=True), Solver(self.method, self.steps), False, Store())
 
 
 @dataclass(frozen=True, repr=False)
@@ -176,12 +176,12 @@ class ODE(BodyKind):
 
     def build(self, make: Maker, *, key: Any) -> Body:
         solver = Solver(self.method, self.steps, self.rtol)
-        return _SolvedBody(make(key, timed=True), solver, True, RecomputeField())
+        return SolvedBody(make(key, timed=True), solver, True, RecomputeField())
 
 
 def with_solver(body: Body, solver: Solver) -> Body:
     """The same block, solved otherwise; `InputError` for residual blocks, which nobody solves."""
-    if not isinstance(body, _SolvedBody):
+    if not isinstance(body, SolvedBody):
         raise InputError(
             "with_tolerance", expected="a body that is solved: ODE or RungeKutta",
             got="residual blocks", do="fit with body=tk.classifiers.ODE()",
@@ -191,7 +191,7 @@ def with_solver(body: Body, solver: Solver) -> Body:
 
 def solver_of(body: Body) -> Solver | None:
     """How the body is solved; None of residual blocks."""
-    return body.solver if isinstance(body, _SolvedBody) else None
+    return body.solver if isinstance(body, SolvedBody) else None
 
 
 def check_tolerance(name: str, value: Any) -> None:

@@ -28,7 +28,7 @@ from .density_state import LearnedDensity
 from .sklearn_border import all_or_nothing, require_fitted
 
 if TYPE_CHECKING:
-    from sklearn.utils import Tags
+    pass
 
 Auto = Literal["auto"]
 
@@ -298,8 +298,3 @@ class FlowDensity(
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fit_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.non_deterministic = False
-        return tags

@@ -32,7 +32,7 @@ from . import ode_classifier_judgement as judgement
 from .sklearn_border import all_or_nothing, require_fitted
 
 if TYPE_CHECKING:
-    from sklearn.utils import Tags
+    pass
 
 Auto = Literal["auto"]
 _FULL_BATCH = 2048  # rows of a table, up to which a step takes all
@@ -293,8 +293,3 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fit_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.non_deterministic = False
-        return tags

@@ -103,7 +103,7 @@ def _(estimator: Fluctuating, forecasts: Any = None, coverage: float = 0.9) -> D
         _record(sde, one, by_id.get(one.id), i if alone else None)
         for i, one in enumerate(list(data)[:SHOWN])
     )
-    known = about(sde, "A stochastic differential equation")
+    known = about(sde, "A stochastic differential equation for")
     gaps, _, _ = transitions(sde)
     return DiffusionFindings(
         **known | {"members": len(np.asarray(sde.model_.units.state.scale))},

@@ -111,12 +111,12 @@ class About:
 
 
 def about(estimator: Any, what: str) -> dict[str, Any]:
-    """The fields of `About`; the heading says that it is `what` for its variables."""
-    data = estimator.data_
+    """The fields of `About`; the heading is `what` ("An equation for") and the variables."""
+    data, spent = estimator.data_, estimator.seconds_
     ends = np.array([min(s.t[0] for s in data), max(s.t[-1] for s in data)])
     first, last = data.clock.decode(ends)
     return {
-        "heading": f"{what} for {listed(data.names)}",
+        "heading": f"{what} {listed(data.names)}",
         "kind": type(estimator).__name__,
         "names": tuple(data.names),
         "units": dict(data.units),
@@ -125,7 +125,7 @@ def about(estimator: Any, what: str) -> dict[str, Any]:
         "total_series": len(data),
         "observations": int(sum(np.isfinite(s.x).sum() for s in data)),
         "fit": estimator.fit_,
-        "seconds": dict(estimator.seconds_),
+        "seconds": dict(spent) if isinstance(spent, dict) else {"training": float(spent)},
         "settings": dict(estimator.get_params()),
         "notes": tuple(data.notes),
         "model": estimator.model_,
@@ -198,7 +198,7 @@ def trajectories(estimator: Any, forecasts: Any = None, coverage: float = 0.9) -
     by_id = forecasts_of(estimator, forecasts, coverage)
     shown = tuple(_show(estimator, s, by_id.get(s.id), coverage) for s in list(data)[:SHOWN])
     return Findings(
-        **about(estimator, "A differential equation"),
+        **about(estimator, "A differential equation for"),
         series=shown,
         planes=_planes(estimator, np.concatenate([s.observed for s in shown])),
         score=float(estimator.score()),

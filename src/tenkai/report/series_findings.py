@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from .classes_findings import Confusion
-from .findings import About, listed
+from .findings import About
 
 SHOWN = 6  # series drawn by themselves
 CANDIDATES = 300  # series among which they are chosen
@@ -96,28 +96,6 @@ class SeriesFindings(About):
     confusion: Confusion | None = None
     precision: str = "float32"
     filled: float | None = field(default=None)
-
-
-def described(found: Any, what: str) -> dict[str, Any]:
-    """The fields of `About`."""
-    data, spent = found.data_, found.seconds_
-    ends = np.array([min(s.t[0] for s in data), max(s.t[-1] for s in data)])
-    first, last = data.clock.decode(ends)
-    return {
-        "heading": f"{what} {listed(data.names)}",
-        "kind": type(found).__name__,
-        "names": tuple(data.names),
-        "units": dict(data.units),
-        "time_name": data.time_name,
-        "span": (first, last),
-        "total_series": len(data),
-        "observations": int(sum(np.isfinite(s.x).sum() for s in data)),
-        "fit": found.fit_,
-        "seconds": dict(spent) if isinstance(spent, dict) else {"training": float(spent)},
-        "settings": dict(found.get_params()),
-        "notes": tuple(data.notes),
-        "model": found.model_,
-    }
 
 
 def subset(data: Any, series: Sequence[Any]) -> Any:

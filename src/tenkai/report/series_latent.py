@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .classes_findings import plane_of
-from .findings import gather
+from .findings import about, gather
 from .series_findings import (
     CANDIDATES,
     FINE,
@@ -18,7 +18,6 @@ from .series_findings import (
     Told,
     codes_of,
     confusion_of,
-    described,
     in_list,
     most_observed,
     root_mean_square,
@@ -95,7 +94,7 @@ def _(estimator: Latent, forecasts: Any = None, coverage: float = 0.9) -> Latent
         confusion = confusion_of(found, which, chance)
     kind = "held-out series" if held else "series"
     return LatentFindings(
-        **described(found, "A latent differential equation for"),
+        **about(found, "A latent differential equation for"),
         series=tuple(shown), chosen=most_observed(data, _VARIABLES), unit="sd",
         how=told_how(len(shown), len(numbers), len(data), kind), held_out=found.held_out_,
         coverage=coverage, confusion=confusion, precision=found.precision,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .findings import gather
+from .findings import about, gather
 from .series_findings import (
     CANDIDATES,
     FINE,
@@ -16,7 +16,6 @@ from .series_findings import (
     SeriesFindings,
     Told,
     confusion_of,
-    described,
     in_list,
     most_observed,
     spaced,
@@ -81,7 +80,7 @@ def _(estimator: Recurring, forecasts: Any = None, coverage: float = 0.9) -> Rec
         chance = found.predict_proba(subset(data, by.series))
         confusion = confusion_of(found, by.which, chance)
     return RecurrentFindings(
-        **described(found, "A recurrent model of"),
+        **about(found, "A recurrent model of"),
         series=tuple(shown), chosen=most_observed(data, _VARIABLES), unit="sd",
         how=told_how(len(shown), len(by.series), len(data), by.kind), held_out=found.held_out_,
         coverage=coverage, confusion=confusion, precision=found.precision, filled=found.filled_,
