@@ -12,9 +12,10 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src" / "tenkai"
 ROOMS = [
     *("errors", "described", "records", "data", "fields", "unfold", "convolution", "solve"),
-    *("models", "objectives", "devices", "storage", "fit", "curriculum", "diffusions", "flows"),
-    *("sequences", "classifiers", "problems", "algorithms", "analysis", "profile", "report"),
-    *("estimators", "judging", "reproduce", "cli", "__main__"),
+    *("models", "objectives", "devices", "storage", "optim", "fit", "curriculum", "diffusions"),
+    *("flows", "sequences", "classifiers", "manifolds", "regression", "problems", "algorithms"),
+    *("analysis", "profile", "report", "estimators", "judging", "export", "reproduce", "cli"),
+    "__main__",
 ]
 FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
 
