@@ -39,6 +39,8 @@ _HOME = {
     "LatentODE": "estimators",
     "ODERNN": "estimators",
     "ODEClassifier": "estimators",
+    "FunctionRegressor": "estimators",
+    "UKR": "estimators",
     "load": "estimators",
     # problems that are solved, algorithms that are learned
     "VariationalProblem": "problems",
@@ -59,7 +61,7 @@ _HOME = {
     "Solution": "records",
 }
 # Whole rooms to look around in, as ``tk.algorithms.ista``.
-_ROOMS = ("problems", "algorithms", "flows", "classifiers")
+_ROOMS = ("problems", "algorithms", "flows", "classifiers", "optim", "export")
 __all__ = ["__version__", *_HOME, *_ROOMS]
 
 
