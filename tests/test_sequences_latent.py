@@ -10,11 +10,27 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from tenkai.objectives import Aux
-from tenkai.sequences.evaluation import Beliefs, draws_at, moments, normals, posteriors, rounded
+from tenkai.sequences.evaluation import (
+    Beliefs,
+    class_logits,
+    draws_at,
+    moments,
+    normals,
+    posteriors,
+    rounded,
+)
 from tenkai.sequences.held_out import area, conformal
 from tenkai.sequences.latent import LatentModel, Posterior
 from tenkai.sequences.multistep import knots
-from tenkai.sequences.objectives import Material, Warming, negative_elbo, terms, warmed
+from tenkai.sequences.objectives import (
+    Judged,
+    Material,
+    Warming,
+    missed,
+    negative_elbo,
+    terms,
+    warmed,
+)
 from tenkai.sequences.packing import Spell, pack
 from tenkai.sequences.parts import hidden_end, parts, seen_before_end
 
@@ -186,6 +202,18 @@ def test_the_divergence_warms_up_and_given_noise_stays():
     assert int(made.state.step) == 3
     slope = eqx.filter_grad(lambda m: warmed(4, False)(Warming(m, jnp.int32(0)), with_all, key)[0])
     assert np.all(np.asarray(slope(jax.tree.map(jnp.asarray, model)).log_noise) == 0)
+
+
+def test_held_out_labels_are_judged_by_their_squared_misses():
+    model, labels = model_of(classes=3), np.array([2, 0, -1, 1, 1], np.int32)
+    rows, state = pack(SPELLS, 0.1), Warming(model, jnp.zeros((), jnp.int32))
+    plain = missed()(state, Judged(rows), None)[0]
+    both = missed()(state, Judged(rows, labels), None)[0]
+    logits = class_logits(model, posteriors(model, SPELLS, 0.1).mean)
+    chance = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    known = labels >= 0
+    brier = ((chance[known] - np.eye(3)[labels[known]]) ** 2).sum(1).mean()
+    assert both - plain == pytest.approx(brier, rel=1e-4)
 
 
 def test_the_mean_of_a_linear_model_s_draws_is_the_path_of_the_mean():

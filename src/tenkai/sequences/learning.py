@@ -174,4 +174,4 @@ def judged(
     rng = np.random.default_rng([design.seed, 5])
     rows = shared([hidden_end(s, rng) for s in spells], longest)
     classes = None if labels is None else labels[: len(spells)].astype(np.int32)
-    return real(Judged(rows, classes, np.float64(design.label_weight)))
+    return real(Judged(rows, classes))

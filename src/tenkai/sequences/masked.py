@@ -60,7 +60,7 @@ def learn_masked(
         weight,
     )  # fmt: skip
     seen = None if watch.label is None else watch.label.astype(np.int32)
-    judged = Judged(shared(list(watch.spells), longest), seen, weight)
+    judged = Judged(shared(list(watch.spells), longest), seen)
     start = Warming(model, jnp.zeros((), jnp.int32))
 
     def trained(count: int) -> Fit:

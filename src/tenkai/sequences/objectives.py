@@ -164,19 +164,28 @@ def _cross_entropy(logits: Array, index: Array, labels: Array) -> Array:
     return -jnp.sum(jnp.where(label >= 0, found[..., 0], 0.0))
 
 
+def _brier(logits: Array, index: Array, labels: Array) -> Array:
+    """``sum_k (p_k - [k is the class])^2``, summed over the series that have a label."""
+    label = jnp.where(index >= 0, labels[jnp.maximum(index, 0)], -1)
+    truth = jax.nn.one_hot(label, logits.shape[-1], dtype=logits.dtype)
+    miss = jnp.sum((jax.nn.softmax(logits) - truth) ** 2, axis=-1)
+    return jnp.sum(jnp.where(label >= 0, miss, 0.0))
+
+
 class Judged(NamedTuple):
     """Rows of series to validate on; `asked` and `seen` say what is hidden and what is given."""
 
     rows: Rows
-    labels: Any = None
-    label_weight: Any = 0.0
+    labels: Any = None  # (series,) the class of each, -1 of those that have none
 
 
 @functools.cache
 def missed() -> Objective:
     """Mean squared miss of the posterior's mean path, in standardised units.
 
-    With labels their mean cross-entropy, `label_weight` times, counts beside it.
+    With labels the squared misses of the class probabilities count beside it (Brier 1950): bounded,
+    where the cross-entropy of few held-out labels grows with a network's confidence and would keep
+    a state from long before the paths were learned.
     """
 
     def objective(model: Warming, data: Judged, key: Any) -> tuple[Any, Aux]:
@@ -191,10 +200,9 @@ def missed() -> Objective:
 
         miss, count, logits = jax.lax.map(one, data.rows, batch_size=_BLOCK)
         value = jnp.sum(miss) / jnp.maximum(jnp.sum(count), 1)
-        if logits is not None:
+        if data.labels is not None:
             known = jnp.maximum(jnp.sum(data.labels >= 0), 1)
-            entropy = _cross_entropy(logits, data.rows.index, data.labels) / known
-            value = value + data.label_weight * entropy
+            value = value + _brier(logits, data.rows.index, data.labels) / known
         return value, Aux()
 
     return objective
