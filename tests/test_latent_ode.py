@@ -100,6 +100,9 @@ def test_far_times_are_answered_with_a_note(lat: tk.LatentODE):
     for far in (40.0, -40.0):
         (note,) = lat.forecast(times=[far], data=SERIES[0], t=TIMES[0]).notes[:1]
         assert "extrapolates" in note
+        for path in (lat.reconstruct, lat.latent_path):
+            assert path([far], data=SERIES[0], t=TIMES[0]).notes[0] == note
+    assert lat.reconstruct(data=SERIES[0], t=TIMES[0]).notes == ()
 
 
 def test_more_coverage_is_a_wider_interval_and_coverage_is_measured(lat: tk.LatentODE):

@@ -97,6 +97,15 @@ def test_forecast_of_one_is_that_of_many(rnn: tk.ODERNN, noise: tuple) -> None:
     assert np.allclose(both[1].upper, alone.upper, atol=1e-5)
 
 
+def test_forecasts_beyond_every_learned_series_say_so(rnn: tk.ODERNN, noise: tuple) -> None:
+    x, t, _ = noise
+    lasts = [float(s[-1] - s[0]) for s in t]
+    k = int(np.argmin(lasts))
+    one, end = {"data": x[k], "t": t[k]}, t[k][0] + max(lasts)
+    assert rnn.forecast(times=[end + 1.0], **one).notes[0].startswith("extrapolates")
+    assert rnn.forecast(times=[end - 1e-3], **one).notes == ()
+
+
 def test_what_comes_later_is_not_read(rnn: tk.ODERNN, noise: tuple) -> None:
     """A reconstruction inside the series does not change with what follows, nor with itself."""
     x, t, _ = noise

@@ -200,16 +200,17 @@ class LatentODE(Estimator):
         """The path through each series at raw `times` (default: the observed ones).
 
         The interval is for a new observation. `times` may lie outside the series, as in
-        `forecast`. One series gives a `Path`, several a list.
+        `forecast`, and `Path.notes` say so. One series gives a `Path`, several a list.
         """
         known, coverage = self._series(data, t), border.check_coverage(coverage)
         at = own.times_of(times, known)
         with arithmetic(self.precision):
             made = self.predictor_.answers(list(known), at, coverage)
         paths = [
-            Path(f.time, f.mean, f.names, f.series, f.lower, f.upper, coverage, f.time_name)
+            Path(f.time, f.mean, f.names, f.series, f.lower, f.upper, coverage, f.time_name,
+                 f.notes)
             for f in made
-        ]
+        ]  # fmt: skip
         return paths[0] if len(paths) == 1 else paths
 
     def forecast(

@@ -23,6 +23,7 @@ from ..sequences.held_out import DRAWS, KINDS, Scores, conformal, noise_of
 from ..sequences.latent import LatentModel
 from ..sequences.learning import Learned
 from ..sequences.units import Units
+from .many_series import beyond
 
 _CHECKED = 100  # series on which the solver's step is judged
 
@@ -87,7 +88,7 @@ class Predictor:
         names = tuple(f"z{i}" for i in range(self.model.latent))
         return [
             Path(self.data.clock.decode(t), mean, names, one.id, mean - wide * sd,
-                 mean + wide * sd, coverage, self.data.time_name)
+                 mean + wide * sd, coverage, self.data.time_name, self._notes(one, t, mean))
             for one, t, mean, sd in zip(series, at, said.mean, said.sd, strict=True)
         ]  # fmt: skip
 
@@ -143,16 +144,8 @@ class Predictor:
         return np.array(factors)[kind]
 
     def _notes(self, one: Series, t: np.ndarray, values: np.ndarray) -> tuple[str, ...]:
-        notes = []
-        after = (t.max() - one.t[0]) / self.units.span
-        before = (one.t[0] - t.min()) / self.units.span
-        far = max(after, before)
-        if far > self.reach * (1 + 1e-9):
-            notes.append(
-                f"extrapolates: up to {far * self.units.span:.4g} {self.data.clock.unit}".rstrip()
-                + f" from the series' beginning; the longest that was learned lasts "
-                f"{self.reach * self.units.span:.4g}"
-            )
+        longest = self.reach * self.units.span
+        notes = list(beyond(one, t, longest, self.data.clock.unit))
         if not np.isfinite(values).all():
             notes.append("the path grew beyond all numbers: ask for times nearer to the data")
         return tuple(notes)

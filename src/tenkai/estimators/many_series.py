@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import Trajectories
+from ..data import Series, Trajectories
 from ..errors import InputError
 from .border import as_trajectories
 
@@ -45,6 +45,18 @@ def observed(x: Any, t: Any) -> tuple[Trajectories, tuple[str, ...]]:
         kept, data.names, (), (), data.units, data.time_name, data.clock, data.hold, notes
     )
     return made, given
+
+
+def beyond(one: Series, at: np.ndarray, longest: float, unit: str) -> tuple[str, ...]:
+    """A note where `at` lie further from a series' beginning than any that was learned lasts."""
+    far = float(np.max(np.abs(at - one.t[0]), initial=0.0))
+    if far <= longest * (1 + 1e-9):
+        return ()
+    reach = f"{far:.4g} {unit}".rstrip()
+    return (
+        f"extrapolates: up to {reach} from the series' beginning; the longest that was learned "
+        f"lasts {longest:.4g}",
+    )
 
 
 def marks_of(labels: Any, data: Trajectories, given: tuple[str, ...]) -> Marks | None:

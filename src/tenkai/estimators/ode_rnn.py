@@ -19,7 +19,7 @@ from ..sequences.recurrent_learning import learn
 from ..unfold import MIDPOINT, Tableau
 from . import border, ode_rnn_border
 from .base import Estimator
-from .many_series import marks_of, observed
+from .many_series import beyond, marks_of, observed
 
 
 class ODERNN(Estimator):
@@ -174,6 +174,7 @@ class ODERNN(Estimator):
         `horizon` is in units of the time column (a number, or "10D" for dates); `times` (for all
         series, or a dictionary by id) overrides it. `data` (with `t` as in `fit`) are other series.
         The mean is that of the densities along the draws, the interval theirs of an observation.
+        `Forecast.notes` say where it goes further than any series that was learned.
 
         Raises `InputError` for ``sides="both"``, which gives no density of the future.
         """
@@ -190,11 +191,14 @@ class ODERNN(Estimator):
         with arithmetic(self.precision):
             drawn = futures(self.model_, self.reader_, list(known), at, draws=draws, seed=seed)
         made, back = [], self.reader_.units.state.inverse
+        longest = max(float(s.t[-1] - s.t[0]) for s in self.data_)
         for one, when, found in zip(known, at, drawn, strict=True):
             low, high = np.quantile(found.draws, [0.5 - coverage / 2, 0.5 + coverage / 2], axis=0)
             bands = back(found.mean), back(low), back(high)
-            day = known.clock.decode(when)
-            made.append(Forecast(day, *bands, coverage, known.names, one.id, known.time_name))
+            made.append(Forecast(
+                known.clock.decode(when), *bands, coverage, known.names, one.id, known.time_name,
+                beyond(one, when, longest, known.clock.unit),
+            ))  # fmt: skip
         return made[0] if len(made) == 1 else made
 
     def score(self, data: Any = None, t: Any = None) -> float:

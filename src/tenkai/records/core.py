@@ -48,7 +48,8 @@ class Work:
 class Path:
     """A solution over time: `time` (time,), `values` (time, dim), perhaps with an interval.
 
-    ``np.asarray(path)`` is `values`; ``path(t)`` evaluates the dense output where it was kept.
+    ``np.asarray(path)`` is `values`; ``path(t)`` evaluates the dense output where it was kept;
+    `notes` say what to know of it, such as times beyond those that were learned.
     """
 
     time: np.ndarray
@@ -59,6 +60,7 @@ class Path:
     upper: np.ndarray | None = None
     coverage: float | None = None
     time_name: str = "time"
+    notes: tuple[str, ...] = ()
     work: Work | None = None
     evaluated_at: np.ndarray | None = None
     dense: Callable[[Any], np.ndarray] | None = field(default=None, repr=False)
