@@ -246,7 +246,7 @@ def _alternatives(default: Recipe, hidden: int, design: Design) -> list[Recipe]:
     return out
 
 
-_DEAD_AT_ZERO = ("tanh", "relu", "elu", "silu", "gelu", "sin", "identity")
+_DEAD_AT_ZERO = ("tanh", "relu", "leaky_relu", "elu", "silu", "gelu", "sin", "identity")
 
 
 def _about_scales(first: _Round, scaler: Scaler, data: Trajectories, scale: int) -> str:

@@ -13,6 +13,7 @@ from .saving import load as load
 if TYPE_CHECKING:
     from .flow_density import FlowDensity as FlowDensity
     from .flow_vae import FlowVAE as FlowVAE
+    from .function_regressor import FunctionRegressor as FunctionRegressor
     from .latent_ode import LatentODE as LatentODE
     from .ode_classifier import ODEClassifier as ODEClassifier
     from .ode_rnn import ODERNN as ODERNN
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _LATER = {
     "FlowDensity": "flow_density",
     "FlowVAE": "flow_vae",
+    "FunctionRegressor": "function_regressor",
     "LatentODE": "latent_ode",
     "ODERNN": "ode_rnn",
     "ODEClassifier": "ode_classifier",

@@ -55,6 +55,10 @@ def load(
         from .flow_vae_saving import read as read_vae
 
         return read_vae(path, arrays, meta)
+    if meta["class"] == "FunctionRegressor":
+        from .function_regressor_saving import read as read_regressor
+
+        return read_regressor(path, arrays, meta)
     if meta["class"] == "ODERNN":
         from .ode_rnn_saving import read as read_rnn
 
@@ -72,7 +76,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "NeuralODE": ("field",), "NeuralSDE": ("drift", "diffusion"), "FlowVAE": (),
     "LatentODE": (),
     "ODERNN": (),
-    "FlowDensity": ("flow",), "ODEClassifier": (),
+    "FlowDensity": ("flow",), "ODEClassifier": (), "FunctionRegressor": (),
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from .diffusion import Stationary as Stationary
 from .equilibria import Cycle as Cycle
 from .equilibria import Equilibria as Equilibria
 from .equilibria import Equilibrium as Equilibrium
+from .prediction import Prediction as Prediction
 from .profile import MeasuredGradient as MeasuredGradient
 from .profile import MeasuredSolve as MeasuredSolve
 from .profile import Profile as Profile
