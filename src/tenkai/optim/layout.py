@@ -69,7 +69,7 @@ class Layout:
         Raises `InputError` where there is nothing to train.
         """
         found, structure = jax.tree_util.tree_flatten_with_path(model)
-        chosen = jax.tree.leaves(_asked(model, trained), is_leaf=lambda x: x is None)
+        chosen = jax.tree.leaves(_asked(model, trained))
         groups: dict[int, list[int]] = {}
         for i, ((_, leaf), ask) in enumerate(zip(found, chosen, strict=True)):
             if ask and is_trained(leaf):
@@ -194,10 +194,12 @@ def _asked(model: PyTree, trained: PyTree) -> PyTree:
     """True or False per leaf: by the filter, else by the hooks of the classes."""
     if trained is None:
         return jax.tree.unflatten(jax.tree.structure(model), _by_class(model))
-    if callable(trained):
-        return jax.tree.map(lambda leaf: bool(trained(leaf)), model)
+
+    def part(ask: Any, part: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: bool(ask(leaf) if callable(ask) else ask), part)
+
     try:
-        return jax.tree.map(lambda ask, part: jax.tree.map(lambda _: ask, part), trained, model)
+        return jax.tree.map(part, trained, model)
     except ValueError as error:
         raise InputError(
             "trainable",

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import PyTree
 
 from ..errors import InputError
@@ -113,7 +114,7 @@ def _full(old: Any, value: Any) -> jax.Array:
 
 def _like(old: Any, value: Any, name: str) -> jax.Array:
     """A number in the type and shape of the old one, so that nothing compiles anew."""
-    traced = isinstance(value, jax.core.Tracer)
+    traced = isinstance(value, Tracer)
     value = value if traced else np.asarray(value)
     fits = np.broadcast_shapes(value.shape, np.shape(old)) == np.shape(old)
     plain = traced or value.dtype.kind in "biufV"  # V: bfloat16 and its like
@@ -124,7 +125,9 @@ def _like(old: Any, value: Any, name: str) -> jax.Array:
             got=repr(value),
             do="pass a number",
         )
-    return jnp.broadcast_to(jnp.asarray(value, old.dtype), np.shape(old))
+    if traced:
+        return jnp.broadcast_to(value, np.shape(old)).astype(old.dtype)
+    return jnp.asarray(np.broadcast_to(value, np.shape(old)).astype(old.dtype))
 
 
 def _is_injected(x: Any) -> bool:

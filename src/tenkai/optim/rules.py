@@ -83,7 +83,7 @@ def accumulate(
         return _Accumulated(jnp.zeros((), jnp.int32), zeros, inner.init(params))
 
     def update(
-        updates: PyTree, state: _Accumulated, params: PyTree = None, **extra: Any
+        updates: PyTree, state: Any, params: PyTree = None, **extra: Any
     ) -> tuple[PyTree, _Accumulated]:
         mean = jax.tree.map(lambda m, g: m + (g / n).astype(m.dtype), state.mean, updates)
         now, after = inner.update(mean, state.inner, params, **extra)
@@ -140,7 +140,7 @@ def mixed_precision(
         return _Master(master, inner.init(master))
 
     def update(
-        updates: PyTree, state: _Master, params: PyTree = None, **extra: Any
+        updates: PyTree, state: Any, params: PyTree = None, **extra: Any
     ) -> tuple[PyTree, _Master]:
         if params is None:
             raise ValueError("mixed_precision needs the parameters: update(grads, state, params)")
