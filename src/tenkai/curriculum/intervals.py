@@ -7,6 +7,7 @@ with the horizon); their conformal quantile sets the width (Lei et al. 2018, loc
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -36,29 +37,33 @@ class Calibration:
     shaped: Float[np.ndarray, " dim"]
     usual: Float[np.ndarray, " dim"]
 
-    def shape(self, z: Float[np.ndarray, "*n dim"], scaler: Scaler) -> Float[np.ndarray, "*n dim"]:
+    def shape(self, z: Float[Any, "*n dim"], scaler: Scaler, xp: Any = np) -> Float[Any, "*n dim"]:
         """The noise at standardised states over its average."""
-        size = noise_size(z, scaler) / self.usual
-        return np.where(self.shaped > 0, np.clip(size, *_SHAPE_RANGE), 1.0)
+        size = noise_size(z, scaler, xp) / self.usual
+        return xp.where(self.shaped > 0, xp.clip(size, *_SHAPE_RANGE), 1.0)
 
     def half_width(
         self,
-        spread: Float[np.ndarray, "time dim"],
+        spread: Float[Any, "time dim"],
         coverage: float,
-        ahead: Float[np.ndarray, " time"] | None = None,
+        ahead: Float[Any, " time"] | None = None,
         *,
         latent: bool = False,
-        shape: Float[np.ndarray, "time dim"] | float = 1.0,
-    ) -> Float[np.ndarray, "time dim"]:
-        """Half width in standardised units; `ahead` is the time since the last observation."""
+        shape: Float[Any, "time dim"] | float = 1.0,
+        xp: Any = np,
+    ) -> Float[Any, "time dim"]:
+        """Half width in standardised units; `ahead` is the time since the last observation.
+
+        Pass ``xp=jax.numpy`` to trace through it, as through a `Scaler`.
+        """
         q = quantile(self.scores, coverage)
-        width = np.sqrt(spread**2 + (self.misfit if latent else shape * self.noise) ** 2)
+        width = xp.sqrt(spread**2 + (self.misfit if latent else shape * self.noise) ** 2)
         if ahead is None:
             return q * width
-        grown = np.minimum(self.growth * np.maximum(ahead, 0.0)[:, None], _MOST_GROWTH)
-        far = np.sqrt(width**2 + grown**2)
+        grown = xp.minimum(self.growth * xp.maximum(ahead, 0.0)[:, None], _MOST_GROWTH)
+        far = xp.sqrt(width**2 + grown**2)
         wide = max(q, quantile(self.ahead_scores, coverage)) if len(self.ahead_scores) else q
-        return np.where((ahead > 0)[:, None], wide, q) * far
+        return xp.where((ahead > 0)[:, None], wide, q) * far
 
     def to_dict(self) -> dict[str, list[float]]:
         """Plain lists, for a file."""
@@ -83,10 +88,10 @@ def quantile(scores: np.ndarray, coverage: float) -> float:
     return max(NormalDist().inv_cdf(0.5 + coverage / 2), float(scores.max(initial=0.0)))
 
 
-def noise_size(z: Float[np.ndarray, "*n dim"], scaler: Scaler) -> Float[np.ndarray, "*n dim"]:
+def noise_size(z: Float[Any, "*n dim"], scaler: Scaler, xp: Any = np) -> Float[Any, "*n dim"]:
     """How noise depends on the signal where it does: as |x| on the raw scale, as 1/x on the log."""
-    raw = np.abs(z + scaler.offset / scaler.scale)
-    return np.where(scaler.positive, np.exp(-np.clip(scaler.scale * z, -20.0, 20.0)), raw)
+    raw = xp.abs(z + scaler.offset / scaler.scale)
+    return xp.where(scaler.positive, xp.exp(-xp.clip(scaler.scale * z, -20.0, 20.0)), raw)
 
 
 def calibrate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -19,14 +20,24 @@ from .moments import begin, cholesky, moment_step
 FINER = 4  # steps per substep of the likelihood: a path is not Gaussian over a long gap
 
 
+def gaussian_step(model: SDE) -> Callable[[Array, Interval, Array], Array]:
+    """``(z, interval, noise) -> z``: a Gaussian step with the transition's moments.
+
+    `noise` (dim,) is standard normal.
+    """
+    move = moment_step(model)
+
+    def step(z: Array, x: Interval, noise: Array) -> Array:
+        reached = move(begin(z), x)
+        return reached.mean + cholesky(reached.covariance) @ noise
+
+    return step
+
+
 @functools.cache
 def _program():
     def one(model: SDE, start: Array, grid: Interval, key: Array) -> Array:
-        move = moment_step(model)
-
-        def single(z: Array, x: Interval, noise: Array) -> Array:
-            reached = move(begin(z), x)
-            return reached.mean + cholesky(reached.covariance) @ noise
+        single = gaussian_step(model)
 
         def substep(carry: tuple, x: Interval) -> tuple:
             z, key = carry

@@ -40,7 +40,8 @@ def _(model: NeuralODE, wanted: Wanted) -> Program:
             "inputs are held over a step" if ensemble.held else "inputs run straight between times",
         )),
     )  # fmt: skip
-    return Program(f"NeuralODE of {', '.join(model.data_.names)}", functions, notes)
+    title = f"NeuralODE of {', '.join(model.data_.names)}"
+    return Program(title, functions, notes, {"fields": model.model_})
 
 
 def state_names(model: NeuralODE) -> tuple[str, ...]:
@@ -67,8 +68,7 @@ def _field(model: NeuralODE, names: tuple[str, ...]) -> Function:
         arguments.append(Argument("u", (data.n_inputs,), f"inputs: {', '.join(data.input_names)}"))
     return Function(
         "vector_field", vector_field, tuple(arguments),
-        (Argument("rate", (dim,), "dy/dt, per unit of time"),),
-        "The learned field dy/dt = f(y): the mean of the members.",
+        ("rate",), "The learned field dy/dt = f(y), per unit of time: the mean of the members.",
     )  # fmt: skip
 
 
@@ -83,10 +83,12 @@ def _sorted(given: tuple[Array, ...], timed: bool, driven: bool) -> tuple[Any, A
     return t, rest[0], rest[1] if driven else None
 
 
-def paths(ensemble: Ensemble) -> Callable[[Array, Array, Any], Array]:
-    """``(z0, times, inputs) -> z`` at all times: the estimator's own grid, gap by gap.
+def paths(ensemble: Ensemble) -> Callable[..., Any]:
+    """``run(z0, begun, times, inputs, read)``: the estimator's own grid, gap by gap.
 
-    `z0` is (members, dim), of one member (dim,); times are raw and increase, inputs are raw.
+    `z0` is (members, dim), of one member (dim,), `begun` the raw time and inputs there; times are
+    raw and increase, inputs are raw. Gives ``read(z, time)`` at all times: everything happens
+    inside one scan, so that a program without allocation can be made of it.
     """
     over, _ = over_members(ensemble.fields, np.flatnonzero(ensemble.trusted))
 
@@ -95,8 +97,7 @@ def paths(ensemble: Ensemble) -> Callable[[Array, Array, Any], Array]:
 
     step = runge_kutta(ensemble.tableau, slope)
 
-    def gap(z: Array, x: tuple) -> tuple[Array, Array]:
-        begin, end, low, high = x
+    def gap(z: Array, begin: Array, end: Array, low: Any, high: Any) -> Array:
         count = jnp.maximum(jnp.ceil((end - begin) / ensemble.step - _SLACK), 1.0)
         h = (end - begin) / count
 
@@ -108,16 +109,22 @@ def paths(ensemble: Ensemble) -> Callable[[Array, Array, Any], Array]:
                 known = low + at * change, low + (at + 1) * change
             return step(z, Interval(begin + at * h, h, *known))
 
-        z = lax.fori_loop(0, count.astype(jnp.int32), substep, z)
-        return z, z
+        steps = jnp.where(end > begin, count, 0.0).astype(jnp.int32)  # none to the start itself
+        return lax.fori_loop(0, steps, substep, z)
 
-    def run(z0: Array, times: Array, inputs: Any) -> Array:
-        tau, low, high = ensemble.time.forward(times), None, None
-        if ensemble.inputs is not None:
-            u = ensemble.inputs.forward(inputs, xp=jnp)
-            low, high = u[:-1], u[:-1] if ensemble.held else u[1:]
-        after = lax.scan(gap, z0, (tau[:-1], tau[1:], low, high))[1]
-        return jnp.concatenate([z0[None], after])
+    def scaled(inputs: Any) -> Any:
+        return None if ensemble.inputs is None else ensemble.inputs.forward(inputs, xp=jnp)
+
+    def run(z0: Array, begun: tuple, times: Array, inputs: Any, read: Callable) -> Any:
+        def move(state: tuple, x: tuple) -> tuple[tuple, Any]:
+            z, begin, low = state
+            time, u = x
+            end, high = ensemble.time.forward(time), scaled(u)
+            z = gap(z, begin, end, low, low if ensemble.held else high)
+            return (z, end, high), read(z, time)
+
+        start = (z0, ensemble.time.forward(begun[0]), scaled(begun[1]))
+        return lax.scan(move, start, (times, inputs))[1]
 
     return run
 
@@ -128,6 +135,10 @@ def _trusted(ensemble: Ensemble, states: Any) -> Any:
     return some[0] if len(some) == 1 else some
 
 
+def _mean(z: Array) -> Array:
+    return z if z.ndim == 1 else z.mean(0)
+
+
 def _simulate(model: NeuralODE, names: tuple[str, ...]) -> Function:
     ensemble, data = model.predictor_.ensemble, model.data_
     run, middle = paths(ensemble), np.asarray(ensemble.starts.mean(1), float)
@@ -136,10 +147,11 @@ def _simulate(model: NeuralODE, names: tuple[str, ...]) -> Function:
 
     def simulate(y0: Array, times: Array, *inputs: Array) -> Array:
         z = ensemble.standardised(y0[None], xp=jnp)[0]
-        start = _trusted(ensemble, middle)[..., given:]
+        start = jnp.asarray(_trusted(ensemble, middle)[..., given:], y0.dtype)
         z0 = jnp.concatenate([jnp.broadcast_to(z, (*start.shape[:-1], given)), start], axis=-1)
-        z = run(z0.astype(y0.dtype), times, _drive(times, inputs, static))
-        return ensemble.raw(z if z.ndim == 2 else z.mean(1), xp=jnp)
+        drive = _drive(times, inputs, static)
+        begun = times[0], None if drive is None else drive[0]
+        return run(z0, begun, times, drive, lambda z, t: ensemble.raw(_mean(z), xp=jnp))
 
     arguments = (
         Argument("y0", (given,), f"state at times[0]: {', '.join(names[:given])}"),
@@ -147,8 +159,7 @@ def _simulate(model: NeuralODE, names: tuple[str, ...]) -> Function:
     )  # fmt: skip
     return Function(
         "simulate", simulate, arguments,
-        (Argument("path", ("times", ensemble.shown), f"{', '.join(data.names)} at the times"),),
-        "The path from any state: the mean of the members' paths.",
+        ("path",), f"The path of {', '.join(data.names)} from any state: the mean of the members'.",
     )  # fmt: skip
 
 
@@ -193,26 +204,25 @@ def _forecast(model: NeuralODE, coverage: float) -> Function:
         known = np.stack([drivers_of(s.u, s.static, len(s))[-1] for s in data])
 
     def forecast(*given: Array) -> tuple[Array, Array, Array]:
-        times, inputs = given[-1 - bool(data.n_inputs)], given[len(given) - bool(data.n_inputs) :]
-        at = given[0] if count > 1 else 0
-        end = jnp.asarray(last, times.dtype)[at]
-        drive = None
+        at, (times, *inputs) = (given[0], given[1:]) if count > 1 else (0, given)
+        end, before, drive = jnp.asarray(last, times.dtype)[at], None, None
         if known is not None:
             before = jnp.asarray(known, times.dtype)[at]
-            later = _drive(times, inputs, before[data.n_inputs :] if data.static_names else None)
-            drive = jnp.concatenate([before[None], later])
-        z = run(
-            jnp.asarray(begun, times.dtype)[at], jnp.concatenate([end[None], times]), drive
-        )[1:]  # fmt: skip
-        return _band(z[:, None] if z.ndim == 2 else z, (times - end) / ensemble.time.scale)
+            static = before[data.n_inputs :] if data.static_names else None
+            drive = _drive(times, tuple(inputs), static)
+
+        def read(z: Array, time: Array) -> tuple[Array, Array, Array]:
+            return _band(z[None] if z.ndim == 1 else z, (time - end) / ensemble.time.scale)
+
+        return run(jnp.asarray(begun, times.dtype)[at], (end, before), times, drive, read)
 
     def _band(z: Array, ahead: Array) -> tuple[Array, Array, Array]:
-        shown = z[..., : ensemble.shown]
-        mean = shown.mean(1)
-        spread = jnp.sqrt(((shown - mean[:, None]) ** 2).mean(1))
-        half = calibration.half_width(
-            spread, coverage, ahead, shape=calibration.shape(mean, ensemble.state, xp=jnp), xp=jnp
-        )
+        """Of one time, out of all members' states."""
+        shown = z[:, : ensemble.shown]
+        mean = shown.mean(0)
+        spread = jnp.sqrt(((shown - mean) ** 2).mean(0))
+        shape = calibration.shape(mean, ensemble.state, xp=jnp)
+        half = calibration.half_width(spread, coverage, ahead[None], shape=shape, xp=jnp)[0]
         low, middle, high = (
             ensemble.state.inverse(v, xp=jnp) for v in (mean - half, mean, mean + half)
         )
@@ -222,16 +232,10 @@ def _forecast(model: NeuralODE, coverage: float) -> Function:
     if count > 1:
         ids = ", ".join(f"{i} {s.id}" for i, s in enumerate(list(data)[:20]))
         words = f"which series, from 0: {ids}{', ...' if count > 20 else ''}"
-        arguments.insert(0, Argument("series", (), words, "int32"))
-    shape = ("times", ensemble.shown)
+        arguments.insert(0, Argument("series", (), words, "integer"))
     return Function(
-        "forecast", forecast, (*arguments, *_input_argument(model)),
-        (
-            Argument("mean", shape, f"{', '.join(data.names)} at the times"),
-            Argument("lower", shape, f"lower end of the {coverage:.0%} interval"),
-            Argument("upper", shape, "upper end"),
-        ),
-        "How the learned series go on, with intervals for a new noisy observation. "
+        "forecast", forecast, (*arguments, *_input_argument(model)), ("mean", "lower", "upper"),
+        f"How the learned series go on, with {coverage:.0%} intervals for a new noisy observation. "
         + "They end at " + ", ".join(f"{t:.10g}" for t in last[:20])
         + (", ..." if count > 20 else "") + ".",
     )  # fmt: skip

@@ -69,16 +69,18 @@ class Ensemble:
         """How many numbers tell a state in raw units: what is observed, and its velocities."""
         return self.shown if self.velocity_units is None else 2 * self.shown
 
-    def standardised(self, y: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+    def standardised(self, y: Float[Any, "n k"], xp: Any = np) -> Float[Any, "n k"]:
         """States of raw ones, of which hidden dimensions may be left away; NaN stays.
 
         Velocities are in raw units too, ``v = scale dz/dtau / span``; hidden ones are as they are.
+        Pass ``xp=jax.numpy`` to trace through it, as through a `Scaler`.
         """
-        z = np.concatenate([self.state.forward(y[:, : self.shown]), y[:, self.shown :]], axis=1)
         units, n = self.velocity_units, self.shown
-        if units is not None and z.shape[1] > n:
-            z[:, n : 2 * n] *= self.time.scale / (self.state.scale * units)
-        return z
+        parts, rest = [self.state.forward(y[:, :n], xp=xp)], y[:, n:]
+        if units is not None and rest.shape[1]:
+            parts.append(rest[:, :n] * (self.time.scale / (self.state.scale * units)))
+            rest = rest[:, n:]
+        return xp.concatenate([*parts, rest], axis=1)
 
     def rates(self, z: np.ndarray, slope: np.ndarray) -> Float[np.ndarray, "n given"]:
         """Raw time derivatives of states (n, dim) with ``dz/dtau = slope``; accelerations last."""
@@ -122,9 +124,9 @@ class Ensemble:
         arguments = cast((self.time.forward(t), z, scaled), dtype)
         return np.asarray(_slopes(self.fields, *arguments)).astype(float)
 
-    def raw(self, z: np.ndarray) -> np.ndarray:
+    def raw(self, z: Any, xp: Any = np) -> Any:
         """Observed variables in raw units of standardised states (..., dim)."""
-        return self.state.inverse(z[..., : self.shown])
+        return self.state.inverse(z[..., : self.shown], xp=xp)
 
 
 @functools.cache

@@ -97,10 +97,7 @@ def knots(
         b, c, end, start, opens = x
         y = jnp.where(opens, start, y)
         past = tuple(jnp.where(opens, 0.0, f) for f in past)
-        # All else is linear: the backward pass needs only where the field was evaluated.
-        at = checkpoint_name(_moved(y, b, past), "field")
-        slope = field(end, at)
-        return _moved(y, c, (slope, *past)), (slope, *past[:-1])
+        return advanced(field, y, past, b, c, end)
 
     zero = jnp.zeros_like(begun[0])
     _, (y, slope) = unfold(
@@ -108,6 +105,19 @@ def knots(
         keep=lambda state: (state[0], state[1][0]),
     )  # fmt: skip
     return Knots(y, slope)
+
+
+def advanced(
+    field: Callable, y: Array, past: tuple[Array, ...], predict: Array, correct: Array, end: Array
+) -> tuple[Array, tuple[Array, ...]]:
+    """One step to `end`: the state there and the past slopes with the new one in front.
+
+    The weights are times the step's length.
+    """
+    # All else is linear: the backward pass needs only where the field was evaluated.
+    at = checkpoint_name(_moved(y, predict, past), "field")
+    slope = field(end, at)
+    return _moved(y, correct, (slope, *past)), (slope, *past[:-1])
 
 
 def _moved(y: Array, weights: Array, slopes: tuple[Array, ...]) -> Array:
@@ -129,5 +139,10 @@ def between(
         jnp.take_along_axis(a, at - back, axis=0) for a in found for back in (1, 0)
     )  # fmt: skip
     h, s = jnp.take_along_axis(length, step, axis=0)[:, None], part[:, None]
+    return bent(y0, y1, f0, f1, h, s)
+
+
+def bent(y0: Array, y1: Array, f0: Array, f1: Array, h: Array, s: Array) -> Array:
+    """The cubic with both ends and slopes of a step of length `h`, a part `s` into it."""
     bend = (1 - 2 * s) * (y1 - y0) + (s - 1) * h * f0 + s * h * f1
     return (1 - s) * y0 + s * y1 + s * (s - 1) * bend
