@@ -13,6 +13,7 @@ import numpy as np
 from ..classifiers import evaluation
 from ..errors import InputError
 from ..records import Status
+from ..records.scores import binomial_interval
 from . import ode_classifier_border as border
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ _REGRESSED = 5000  # rows that logistic regression learns from, at most
 _LOOKED_AT = 500  # rows that are solved again
 _CHECK = 1e-5
 _MOVED = 0.02  # share of rows whose class may change
-_CLEAR = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,16 @@ class HeldOutAccuracy:
     nfe: float | None
 
     @property
-    def error(self) -> float:
-        """The standard error of the accuracy."""
-        return float(np.sqrt(max(self.accuracy * (1 - self.accuracy), 1e-12) / self.rows))
+    def interval(self) -> tuple[float, float]:
+        """The exact binomial 95 % interval of the accuracy: of few rows it is wide."""
+        return binomial_interval(round(self.accuracy * self.rows), self.rows)
 
     def __str__(self) -> str:
         simple = ", ".join(f"{name} {value:.2%}" for name, value in self.baselines.items())
+        low, high = self.interval
         text = (
-            f"{self.rows} held-out rows: accuracy {self.accuracy:.2%} ± {self.error:.2%}, "
-            f"log loss {self.log_loss:.3g}; {simple}"
+            f"{self.rows} held-out rows: accuracy {self.accuracy:.2%} (95 % binomial interval "
+            f"{low:.1%} to {high:.1%}), log loss {self.log_loss:.3g}; {simple}"
         )
         if self.changed is None:
             return text
@@ -123,7 +124,7 @@ def status_of(made: Status, held: HeldOutAccuracy | None, notes: tuple[str, ...]
         return Status("finished", f"{made.message}; nothing held out", notes=told)
     best, value = max(held.baselines.items(), key=lambda item: item[1])
     said = f"{made.message}; accuracy {held.accuracy:.2%} on {held.rows} held-out rows"
-    if held.accuracy < value - _CLEAR * held.error - 0.5 / held.rows:
+    if held.interval[1] < value:
         return Status(
             "beaten", said, f"{best} has {value:.2%} there",
             "use that one, or raise steps= or decay=, or pass more rows", False, notes,

@@ -15,6 +15,16 @@ _BARTLETT = (-0.5324, 0.4160, 2.9694, 1.9600)  # its 97.5 % point by the bandwid
 _FEW = 24  # with so few different times ahead, horizons are some of these
 
 
+def binomial_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a share of which `k` of `n` were seen (Clopper and Pearson 1934)."""
+    from scipy.special import betaincinv
+
+    tail = (1 - level) / 2
+    low = betaincinv(k, n - k + 1, tail) if k else 0.0
+    high = betaincinv(k + 1, n - k, 1 - tail) if k < n else 1.0
+    return float(low), float(high)
+
+
 @dataclass(frozen=True)
 class Coverage:
     """`inside` of `points` observations lie in the `nominal` interval."""
@@ -37,12 +47,7 @@ class Coverage:
         >>> [round(x, 3) for x in Coverage(9, 10, 0.9).interval()]
         [0.555, 0.997]
         """
-        from scipy.special import betaincinv
-
-        tail, k, n = (1 - level) / 2, self.inside, self.points
-        low = betaincinv(k, n - k + 1, tail) if k else 0.0
-        high = betaincinv(k + 1, n - k, 1 - tail) if k < n else 1.0
-        return float(low), float(high)
+        return binomial_interval(self.inside, self.points, level)
 
     def __str__(self) -> str:
         if not self.points:

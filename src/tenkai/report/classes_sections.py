@@ -48,12 +48,14 @@ def _accuracy(f: ClassFindings) -> str:
     held = f.held_out
     if held is None:
         return ""
-    rows = [(f.kind, held.accuracy, f"{held.accuracy:.2%} ± {held.error:.2%}")]
+    low, high = held.interval
+    rows = [(f.kind, held.accuracy, f"{held.accuracy:.2%} ({low:.1%} to {high:.1%})")]
     rows += [(name, value, f"{value:.2%}") for name, value in held.baselines.items()]
     note = (
         f"Share of {held.rows:,} rows in their class, none of which trained; the simple "
         "classifiers learned from the other rows too. The best of the judged networks was chosen "
-        "by these rows, so the first number is a little too kind."
+        "by these rows, so the first number, with its "
+        "95 % binomial interval, is a little too kind."
     )
     shades = [LEARNED, *[RULE] * len(held.baselines)]
     return section("Held-out accuracy", bars(rows, shades), note=note)

@@ -24,13 +24,14 @@ def accuracy_of(held: Any) -> Verdict:
         return Verdict("Accuracy", "not measured", "not measured, no rows were held out.")
     name, simple = max(held.baselines.items(), key=lambda item: item[1])
     gain = held.accuracy - simple
-    if abs(gain) <= 2 * held.error:
+    low, high = held.interval
+    if low <= simple <= high:
         how = "not clearly different from"
     else:
         how = f"{abs(100 * gain):.1f} points {'above' if gain > 0 else 'below'}"
     sentence = (
-        f"{held.accuracy:.1%} of {held.rows:,} held-out rows are put in their class (standard "
-        f"error {held.error:.1%}), {how} {name} ({simple:.1%})."
+        f"{held.accuracy:.1%} of {held.rows:,} held-out rows are put in their class (95 % "
+        f"interval {low:.1%} to {high:.1%}), {how} {name} ({simple:.1%})."
     )
     return Verdict("Accuracy", f"{held.accuracy:.1%}", sentence)
 
