@@ -1,0 +1,1 @@
+"""Manifolds by kernel regression: latents of rows, and the surface that they span."""
