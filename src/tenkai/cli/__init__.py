@@ -18,6 +18,7 @@ from ..errors import InputError
 from . import classes as classes  # adds its command
 from . import densities as densities  # adds its command
 from . import judging as judging  # adds its command
+from . import profiling as profiling  # adds its command
 from .commands import app
 
 DONE, BUG, BAD_INPUT, NOT_GOOD, INTERRUPTED = 0, 1, 2, 3, 130

@@ -1,4 +1,4 @@
-"""The picture of a profile, and its section of a page."""
+"""The picture of a profile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ..records.profile import size
 from .axes import dress, new_figure, plot
 from .fonts import lettering
 from .palette import AHEAD, FLOW, INK, LEARNED, QUIET, colour
-from .parts import section, table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,25 +157,3 @@ def _backwards(ax: Axes, profile: Profile) -> Axes:
         ax.plot(there, back, "so"[i], ls="none", c=colour(i), ms=7 - 2 * i, mfc=face, label=name)
     ax.set(xlim=(0, top), ylim=(0, top))
     return dress(ax, title="Evaluations back and forth", x="NFE forward", y="NFE backward")
-
-
-def section_of(profile: Profile) -> str:
-    """A section of a page: what to use, the cheapest exact solve of every method, and gradients."""
-    met = [s for s in profile.solves if s.error <= profile.tolerance]
-    cheapest: dict[str, MeasuredSolve] = {}
-    for one in sorted(met, key=lambda s: s.nfe):
-        cheapest.setdefault(one.method, one)
-    solves = table(
-        ("solve", "NFE", "error", "ms"),
-        ((str(s), s.nfe, f"{s.error:.2g}", f"{1e3 * s.seconds:.3g}") for s in cheapest.values()),
-    )
-    ways = table(
-        ("gradient", "steps", "NFE forward", "NFE backward", "memory", "ms", "error"),
-        (
-            (g.adjoint, g.steps, g.nfe, g.nfe_backward, size(g.bytes),
-             f"{1e3 * g.seconds:.3g}", f"{g.error:.2g}")
-            for g in profile.gradients
-        ),
-    )  # fmt: skip
-    parts = [solves, ways] if profile.gradients else [solves]
-    return section("Cost of solving", *parts, note=" ".join(profile.summary().split("\n")[1:]))
