@@ -104,18 +104,16 @@ FORMS.update(
         kind: _pattern(pattern)
         for kind, pattern in {
             **{k: f"({{0}} {s} {{1}})" for k, s in zip(
-                "add add_any sub mul eq ne lt le gt ge and or xor shift_left".split(),
-                "+ + - * == != < <= > >= & | ^ <<".split(),
+                ["add", "add_any", "sub", "mul", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "shift_left"],
+                ["+", "+", "-", "*", "==", "!=", "<", "<=", ">", ">=", "&", "|", "^", "<<"],
                 strict=True)},
             **{k: f"np.{f}({{0}})" for k, f in zip(
-                "abs sign floor ceil exp exp2 expm1 log log1p tanh sinh cosh sin cos tan asin acos "
-                "atan asinh acosh atanh sqrt cbrt is_finite square".split(),
-                "abs sign floor ceil exp exp2 expm1 log log1p tanh sinh cosh sin cos tan arcsin "
-                "arccos arctan arcsinh arccosh arctanh sqrt cbrt isfinite square".split(),
+                ["abs", "sign", "floor", "ceil", "exp", "exp2", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "tan", "asin", "acos", "atan", "asinh", "acosh", "atanh", "sqrt", "cbrt", "is_finite", "square"],
+                ["abs", "sign", "floor", "ceil", "exp", "exp2", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "sqrt", "cbrt", "isfinite", "square"],
                 strict=True)},
             **{k: f"np.{f}({{0}}, {{1}})" for k, f in zip(
-                "max min pow atan2 rem nextafter".split(),
-                "maximum minimum power arctan2 fmod nextafter".split(),
+                ["max", "min", "pow", "atan2", "rem", "nextafter"],
+                ["maximum", "minimum", "power", "arctan2", "fmod", "nextafter"],
                 strict=True)},
             "neg": "(-{0})",
             "not": "(~{0})",

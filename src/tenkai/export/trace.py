@@ -17,7 +17,7 @@ from jax.extend import source_info_util
 
 from tenkai.errors import InputError
 
-from .ir import Block, Operation, Size, Value, constant
+from .ir import Block, Size, Value, constant
 from .program import Argument, Function
 from .simplify import Builder, without_dead_code
 
@@ -57,9 +57,9 @@ def trace(
     the value of a named size.
     """
     sizes = dict(sizes or {})
-    arguments = tuple(_with_sizes(a, sizes, function.name) for a in function.arguments)
+    arguments = tuple(with_sizes(a, sizes, function.name) for a in function.arguments)
     with jax.enable_x64(dtype == "float64"):
-        specs = _specs(arguments, np.dtype(dtype), function.name)
+        specs = shapes_of(arguments, np.dtype(dtype), function.name)
         closed = _jaxpr(function, specs)
         builder = Builder(np.dtype(dtype))
         inputs = [
@@ -79,7 +79,7 @@ def named(size: int | str) -> list[str]:
     return [] if isinstance(size, int) else re.findall(r"[^\W\d]\w*", size)
 
 
-def _with_sizes(argument: Argument, sizes: Mapping[str, int], where: str) -> Argument:
+def with_sizes(argument: Argument, sizes: Mapping[str, int], where: str) -> Argument:
     shape = tuple(_with_size(d, sizes, argument, where) for d in argument.shape)
     return Argument(argument.name, shape, argument.doc, argument.dtype)
 
@@ -109,7 +109,7 @@ def _bad_size(size: object, argument: Argument, where: str) -> InputError:
     )
 
 
-def _specs(arguments: tuple[Argument, ...], real: np.dtype, where: str) -> list[Any]:
+def shapes_of(arguments: tuple[Argument, ...], real: np.dtype, where: str) -> list[Any]:
     scope = jax.export.SymbolicScope()
     specs = []
     for argument in arguments:
