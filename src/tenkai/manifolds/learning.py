@@ -29,7 +29,6 @@ _JUDGED = 2000  # rows whose errors choose the bandwidth
 _WIDENED = 0.7  # share of the steps in which the kernel narrows to the bandwidth
 _MASS = 1e-5  # of all other kernels at a latent: below, it is isolated
 _CLEAN = 1e-6  # the least share of the variance that is noise
-_REPORTS = 20
 _SHOWN = 1000  # rows that compare the inducing latents with all
 
 
@@ -213,10 +212,11 @@ def _train(
     batch = Material(
         _cast(rows, to), np.asarray(weight / weight.sum(), to), tuple(map(to, settings))
     )
+    every = max(1, steps // recipe.snapshots)
     return fit(
         Latents(np.asarray(u, to), np.int32(0)), objective(recipe.kernel, recipe.left_out), batch,
         rule=descent(recipe.rate, steps, box, recipe.rule), steps=steps,
-        every=max(1, steps // _REPORTS), snapshot_every=max(1, steps // max(recipe.snapshots, 1)),
+        every=every, snapshot_every=every,
         key=jax.random.key(recipe.seed), stage="latents", log=log, progress=progress,
         checkpoint=checkpoint,
     )  # fmt: skip
