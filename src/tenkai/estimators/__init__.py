@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .latent_ode import LatentODE as LatentODE
     from .ode_classifier import ODEClassifier as ODEClassifier
     from .ode_rnn import ODERNN as ODERNN
+    from .ukr import UKR as UKR
 
 # Imported when used: scikit-learn takes a second, others have rooms that only they need.
 _LATER = {
@@ -26,6 +27,7 @@ _LATER = {
     "LatentODE": "latent_ode",
     "ODERNN": "ode_rnn",
     "ODEClassifier": "ode_classifier",
+    "UKR": "ukr",
 }
 
 

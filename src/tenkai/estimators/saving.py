@@ -67,6 +67,10 @@ def load(
         from .ode_classifier_saving import read as read_classifier
 
         return read_classifier(path, arrays, meta)
+    if meta["class"] == "UKR":
+        from .ukr_saving import read as read_ukr
+
+        return read_ukr(path, arrays, meta)
     from .neural_sde_saving import read as read_sde
 
     return read_sde(path, arrays, meta, given)
@@ -76,7 +80,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "NeuralODE": ("field",), "NeuralSDE": ("drift", "diffusion"), "FlowVAE": (),
     "LatentODE": (),
     "ODERNN": (),
-    "FlowDensity": ("flow",), "ODEClassifier": (), "FunctionRegressor": (),
+    "FlowDensity": ("flow",), "ODEClassifier": (), "UKR": (), "FunctionRegressor": (),
 }  # fmt: skip
 
 
