@@ -23,7 +23,7 @@ from ..records import Fit, Status
 from ..storage import load_model, save_model
 from ..unfold import Memory, Store
 from . import border
-from .border import as_sampler, cast, checked, replaced, rules, spread
+from .border import as_sampler, cast, checked, checked_pair, replaced, rules, spread
 from .iteration import Iteration, run, squared_error
 from .learning import Learner, Lesson, by_name, default_rule, objective, parts
 from .tuning import FixedStep, best_fixed
@@ -85,6 +85,7 @@ class Unfolded:
         self.parameters_ = spread({} if parameters is None else parameters, layers, tied, dtype)
         self.iteration = cast(Iteration(step, border.start(init), read), dtype)
         self.fit_: Fit | None = None
+        self.problem_: PyTree = None  # shapes and types of one problem's inputs, once it has fitted
 
     def fit(
         self,
@@ -113,6 +114,7 @@ class Unfolded:
         with self._arithmetic():
             sampler = self._cast(as_sampler(data))
             checked(self.iteration, self.parameters_, sampler, loss, self.layers, on, steps, batch)
+            self.problem_ = checked_pair(sampler)[0]
             lesson = Lesson(
                 self.layers, batch, loss, on, steps if incremental else None, self.memory
             )

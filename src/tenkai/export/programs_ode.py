@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -15,7 +14,6 @@ from ..curriculum.problem import drivers_of
 from ..estimators.border import with_covariates
 from ..estimators.neural_ode import NeuralODE
 from ..models.ensemble import Ensemble
-from ..models.mean_field import MeanField
 from ..unfold import Interval, runge_kutta
 from .program import Argument, Function, Program
 from .programs import Wanted, build, over_members

@@ -24,7 +24,8 @@ def _(model: ODERNN, wanted: Wanted) -> Program:
     if model.cell == "imputed":
         raise unsupported(
             "ODERNN", 'cell="ode", "gaps" or "decay"',
-            'cell="imputed", which lays every series on a grid of its own first', "fit another cell",
+            'cell="imputed", which first lays every series on a grid of its own',
+            "fit another cell",
         )  # fmt: skip
     functions = [_reconstruct(model, wanted.coverage)]
     if model.sides == "past":

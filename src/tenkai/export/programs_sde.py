@@ -131,6 +131,6 @@ def _simulate(model: NeuralSDE, members: int) -> Function:
         words = f"which of the {members} members each path follows, from 0"
         arguments.append(Argument("member", ("paths",), words, "integer"))
     return Function(
-        "simulate", simulate, tuple(arguments),
-        ("path",), "Paths from given states and given noise: Gaussian steps with the transition's moments.",
+        "simulate", simulate, tuple(arguments), ("path",),
+        "Paths from given states and given noise: Gaussian steps with the transition's moments.",
     )  # fmt: skip

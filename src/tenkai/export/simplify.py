@@ -78,8 +78,10 @@ class Builder:
     ) -> list[Value]:
         """The outputs of an operation: known arrays, values that exist already, or new ones."""
         inputs = _scalars(self, kind, inputs, avals)
-        if all(v.known for v in inputs) and (
-            known := self._folded(kind, inputs, params, avals, run)
+        if (
+            kind != "dim_as_value"
+            and all(v.known for v in inputs)
+            and (known := self._folded(kind, inputs, params, avals, run))
         ):
             return known
         for rule in RULES.get(kind, ()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -44,21 +45,21 @@ class Mixture(eqx.Module):
         return jax.tree.map(lambda a: a[index] if eqx.is_array(a) else a, self.flows)
 
 
-_FREEDOM = 10  # nearly normal in the middle, of a power far out
+FREEDOM = 10  # nearly normal in the middle, of a power far out
 
 
-def tail_log_density(z: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, " rows"]:
+def tail_log_density(z: Float[Any, "rows dim"], xp: Any = np) -> Float[Any, " rows"]:
     """Multivariate Student t of mean 0 and covariance I, 10 degrees of freedom, in nats."""
-    dim, v = z.shape[1], _FREEDOM
+    dim, v = z.shape[1], FREEDOM
     with np.errstate(over="ignore"):
-        size = np.log1p((z**2).sum(1) / (v - 2))
+        size = xp.log1p((z**2).sum(1) / (v - 2))
     norm = math.lgamma((v + dim) / 2) - math.lgamma(v / 2) - dim / 2 * math.log((v - 2) * math.pi)
     return norm - (v + dim) / 2 * size
 
 
 def tail_sample(random: np.random.Generator, shape: tuple[int, int]) -> Float[np.ndarray, "n dim"]:
     """Rows of the same distribution."""
-    spread = np.sqrt((_FREEDOM - 2) / random.chisquare(_FREEDOM, (shape[0], 1)))
+    spread = np.sqrt((FREEDOM - 2) / random.chisquare(FREEDOM, (shape[0], 1)))
     return spread * random.standard_normal(shape)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -42,13 +42,18 @@ class Whitening(NamedTuple):
         """``log |det dz/dx|``."""
         return float(np.linalg.slogdet(self.mix)[1])
 
-    def forward(self, x: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
-        """Raw rows to whitened ones."""
-        return (np.asarray(x, np.float64) - self.mean) @ self.mix.T
+    def forward(self, x: Float[Any, "rows dim"], xp: Any = np) -> Float[Any, "rows dim"]:
+        """Raw rows to whitened ones; pass ``xp=jax.numpy`` to trace through it."""
+        return (_real(x, xp) - self.mean) @ self.mix.T
 
-    def inverse(self, z: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
+    def inverse(self, z: Float[Any, "rows dim"], xp: Any = np) -> Float[Any, "rows dim"]:
         """Whitened rows to raw ones."""
-        return np.asarray(z, np.float64) @ self.unmix.T + self.mean
+        return _real(z, xp) @ self.unmix.T + self.mean
+
+
+def _real(x: Any, xp: Any) -> Any:
+    """In float64; what is traced stays in its precision."""
+    return np.asarray(x, np.float64) if xp is np else x
 
 
 def spread(x: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, " dim"]:
@@ -89,20 +94,23 @@ class Shaping(NamedTuple):
         """No curves: `whitening` alone."""
         return cls(np.tile(_LINE[:, None], len(whitening.mean)), whitening)
 
-    def log_det(self, x: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, " rows"]:
-        """``log |det dz/dx|`` of every raw row."""
-        return _bend(self.curves, np.asarray(x, np.float64))[1].sum(1) + self.whitening.log_det
+    def log_det(self, x: Float[Any, "rows dim"], xp: Any = np) -> Float[Any, " rows"]:
+        """``log |det dz/dx|`` of every raw row; pass ``xp=jax.numpy`` to trace through it."""
+        return _bend(self.curves, _real(x, xp), xp)[1].sum(1) + self.whitening.log_det
 
-    def forward(self, x: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
+    def forward(self, x: Float[Any, "rows dim"], xp: Any = np) -> Float[Any, "rows dim"]:
         """Raw rows to shaped ones."""
-        return self.whitening.forward(_bend(self.curves, np.asarray(x, np.float64))[0])
+        return self.whitening.forward(_bend(self.curves, _real(x, xp), xp)[0], xp)
 
-    def inverse(self, z: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
+    def inverse(self, z: Float[Any, "rows dim"], xp: Any = np) -> Float[Any, "rows dim"]:
         """Shaped rows to raw ones."""
         centre, scale, skew, tail = self.curves
-        bent = self.whitening.inverse(z)
-        curved = centre + scale * np.sinh((np.arcsinh(bent) + skew) / tail)
-        return np.where(np.isnan(scale), bent, curved)
+        straight = np.isnan(scale)
+        bent = self.whitening.inverse(z, xp)
+        if straight.all():
+            return bent
+        curved = centre + np.where(straight, 1.0, scale) * xp.sinh((xp.arcsinh(bent) + skew) / tail)
+        return xp.where(straight, bent, curved)
 
 
 _LINE = np.array([0.0, np.nan, 0.0, 1.0])  # no scale: the column stays as it is
@@ -111,20 +119,22 @@ _ORDER_STATISTICS = 2000  # of a column, which is enough for four numbers
 
 
 def _bend(
-    curves: Float[np.ndarray, "4 dim"], x: Float[np.ndarray, "rows dim"]
-) -> tuple[Float[np.ndarray, "rows dim"], Float[np.ndarray, "rows dim"]]:
+    curves: Float[np.ndarray, "4 dim"], x: Float[Any, "rows dim"], xp: Any = np
+) -> tuple[Float[Any, "rows dim"], Float[Any, "rows dim"]]:
     """Every column on its curve, and the logarithms of the slopes."""
     centre, scale, skew, tail = curves
     straight = np.isnan(scale)
+    if straight.all():
+        return x, 0.0 * x
     scale = np.where(straight, 1.0, scale)
     u = (x - centre) / scale
-    inner = tail * np.arcsinh(u) - skew
-    slope = _log_cosh(inner) + np.log(tail) - np.log(scale) - np.log(np.hypot(1.0, u))
-    return np.where(straight, x, np.sinh(inner)), np.where(straight, 0.0, slope)
+    inner = tail * xp.arcsinh(u) - skew
+    slope = _log_cosh(inner, xp) + np.log(tail) - np.log(scale) - xp.log(xp.hypot(1.0, u))
+    return xp.where(straight, x, xp.sinh(inner)), xp.where(straight, 0.0, slope)
 
 
-def _log_cosh(x: np.ndarray) -> np.ndarray:
-    return np.logaddexp(x, -x) - math.log(2)
+def _log_cosh(x: Any, xp: Any = np) -> Any:
+    return xp.logaddexp(x, -x) - math.log(2)
 
 
 def _curve(column: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " 4"]:
