@@ -13,7 +13,8 @@ from ..regression.evaluation import Calibration, calibrate, left_out_mean, sprea
 from ..regression.table import Table
 
 CONSTANT, LINEAR = "a constant", "a linear model"
-NOMINAL = 0.9
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+_NOMINAL = 0.9
 _FITTED = 20_000  # rows that a linear model learns from, at most
 _KEPT = 500  # rows for pictures
 _CLEAR = 2.0  # standard errors
@@ -25,7 +26,8 @@ class HeldOutErrors:
 
     Of a table each row is judged by the members that left it out; the ensemble of all of them is a
     little better. Of a function (`fresh`) the rows are new and the ensemble is judged. `inside`
-    counts values in their interval of coverage `nominal`, whose width other rows gave.
+    counts, out of `points`, the values in their intervals of each of `levels`, whose widths other
+    rows gave.
     """
 
     rows: int
@@ -34,15 +36,21 @@ class HeldOutErrors:
     deviation: tuple[float, ...]
     baselines: dict[str, tuple[float, ...]]
     beaten: bool
-    inside: int
+    inside: tuple[int, ...]
     points: int
     fresh: bool
-    nominal: float = NOMINAL
+    levels: tuple[float, ...] = LEVELS
+
+    @property
+    def coverages(self) -> tuple[Coverage, ...]:
+        """The measured coverage of the intervals of each level."""
+        pairs = zip(self.inside, self.levels, strict=True)
+        return tuple(Coverage(inside, self.points, level) for inside, level in pairs)
 
     @property
     def coverage(self) -> Coverage:
-        """The measured coverage of the intervals."""
-        return Coverage(self.inside, self.points, self.nominal)
+        """The measured coverage of 90 % intervals."""
+        return self.coverages[self.levels.index(_NOMINAL)]
 
     @property
     def error(self) -> float:
@@ -75,7 +83,7 @@ class HeldOutErrors:
         worst = f", largest error {max(self.largest):.3g}" if self.fresh else ""
         return (
             f"{self.rows} {what}: RMSE {said}{worst} ({simple}); {self.coverage.share:.0%} of "
-            f"{self.points} values inside their {self.nominal:.0%} interval"
+            f"{self.points} values inside their {_NOMINAL:.0%} interval"
         )
 
 
@@ -121,7 +129,7 @@ def judge_function(
 
 def _record(
     miss: np.ndarray, y: np.ndarray, weight: np.ndarray, misses: dict[str, np.ndarray],
-    inside: np.ndarray, *, fresh: bool,
+    inside: tuple[int, ...], *, fresh: bool,
 ) -> HeldOutErrors:  # fmt: skip
     def size(m: np.ndarray) -> tuple[float, ...]:
         return tuple(map(float, np.sqrt(np.average(m**2, axis=0, weights=weight))))
@@ -135,22 +143,22 @@ def _record(
     return HeldOutErrors(
         len(miss), size(miss), tuple(map(float, np.abs(miss).max(axis=0))),
         tuple(map(float, deviation)), {name: size(m) for name, m in misses.items()},
-        bool(worse.mean() > _CLEAR * error), int(inside.sum()), inside.size, fresh,
+        bool(worse.mean() > _CLEAR * error), inside, miss.size, fresh,
     )  # fmt: skip
 
 
 def _inside(
     miss: np.ndarray, spread: np.ndarray, weight: np.ndarray, fold: np.ndarray
-) -> Bool[np.ndarray, "rows out"]:
-    """Whether each value lies in the interval whose width the other folds gave."""
-    inside = np.zeros(miss.shape, bool)
-    for k in np.unique(fold):
-        own = fold == k
-        if own.all():
-            own = np.arange(len(fold)) % 2 == 0
+) -> tuple[int, ...]:
+    """How many values lie in the interval of each level whose width the other folds gave."""
+    inside = np.zeros(len(LEVELS), int)
+    folds = fold if len(np.unique(fold)) > 1 else np.arange(len(fold)) % 2
+    for k in np.unique(folds):
+        own = folds == k
         others = calibrate(miss[~own], spread[~own], weight[~own])
-        inside[own] = np.abs(miss[own]) <= others.half_width(spread[own], NOMINAL)
-    return inside
+        for i, level in enumerate(LEVELS):
+            inside[i] += int((np.abs(miss[own]) <= others.half_width(spread[own], level)).sum())
+    return tuple(inside.tolist())
 
 
 def _beside(table: Table, out: Bool[np.ndarray, "members rows"]) -> dict[str, np.ndarray]:

@@ -16,6 +16,8 @@ from . import diffusion_sections as diffusion_sections  # registers the page of 
 from . import panels as panels  # registers the picture of a whole estimator
 from . import portrait as portrait  # registers the pictures of equilibria and sensitivities
 from . import profile as profile  # registers the picture of a profile
+from . import regression as regression  # registers the picture of regressors
+from . import regression_sections as regression_sections  # registers the page of regressors
 from . import series_panels as series_panels  # registers the pictures of models of many series
 from . import series_sections as series_sections  # registers their pages
 from . import solution as solution  # registers the pictures of variational problems

@@ -14,6 +14,7 @@ import numpy as np
 from ..fields import MLP, Linear, NeuralField, Sum
 from ..models.equation import Residual
 from ..models.trajectory import RawField
+from ..regression.network import Perceptron, RegressionNetwork
 from .fonts import PAGE_FAMILY
 from .palette import INK, LEARNED, QUIET
 
@@ -72,7 +73,12 @@ class Diagram:
 
 
 def draw(model: Any, members: int = 1) -> Diagram:
-    """The picture of a model; with `members` > 1 every array has a leading axis of that length."""
+    """The picture of a model; with `members` > 1 every array has a leading axis of that length.
+
+    Of a fitted estimator the picture of its `model_`.
+    """
+    model = getattr(model, "model_", model)
+    members = model.members if isinstance(model, RegressionNetwork) else members
     box = outline(model, members)
     total = f"{_count(model, members):,} parameters"
     if members > 1:
@@ -136,6 +142,27 @@ def _(node: RawField, members: int) -> Box:
 
 
 @outline.register
+def _(node: Perceptron, members: int) -> Box:
+    """Layers with the shapes of their arrays and what follows each."""
+    acts = [*[node.net.activation] * (len(node.net.layers) - 1), node.output_activation]
+    parts = []
+    for layer, act in zip(node.net.layers, acts, strict=True):
+        box = outline(layer, members)
+        n_out, n_in = np.shape(layer.weight)[-2:]
+        shapes = f"W {n_out} × {n_in}", f"b {n_out}"
+        after = () if act == "identity" else (act,)
+        parts.append(dataclasses.replace(box, lines=(*shapes, *box.lines, *after)))
+    return Box("MLP", (), tuple(parts), "→")
+
+
+@outline.register
+def _(node: RegressionNetwork, members: int) -> Box:
+    ends = [Box(f"× {len(node.inputs.offset)}", ("standardised",))]
+    ends.append(Box(f"× {len(node.outputs.offset)}", ("in raw units",)))
+    return Box("Regressor", (), (ends[0], *outline(node.core, members).parts, ends[1]), "→")
+
+
+@outline.register
 def _(node: Residual, members: int) -> Box:
     parts = outline(node.known, members), outline(node.network, members)
     return Box("equation + network", (), parts, "+")
@@ -163,9 +190,11 @@ def _count(node: Any, members: int) -> int:
     """How many floating-point numbers one member holds."""
     import jax
 
-    # Of a user's equation the parameters count; its scaling is measured.
-    nodes = jax.tree.leaves(node, is_leaf=lambda n: isinstance(n, RawField))
+    # Parameters count; the scaling around them is measured.
+    scaled = RawField | RegressionNetwork
+    nodes = jax.tree.leaves(node, is_leaf=lambda n: isinstance(n, scaled))
     nodes = [n.field if isinstance(n, RawField) else n for n in nodes]
+    nodes = [n.core if isinstance(n, RegressionNetwork) else n for n in nodes]
     leaves = [x for x in jax.tree.leaves(nodes) if hasattr(x, "shape")]
     floats = [x for x in leaves if np.issubdtype(x.dtype, np.inexact)]
     return sum(int(np.prod(x.shape)) for x in floats) // members
