@@ -49,10 +49,9 @@ def training_rows(estimator: UKR, X: Any, weight: Any) -> tuple[np.ndarray, np.n
 def rows_like(estimator: UKR, X: Any) -> np.ndarray:
     """Rows to project, with the columns that were fitted; NaN is not observed."""
     require_fitted(estimator)
-    x = cast(Any, validate_data(
+    return cast(Any, validate_data(
         estimator, X, reset=False, dtype="float64", ensure_all_finite="allow-nan"
     ))  # fmt: skip
-    return x
 
 
 def latents_like(estimator: UKR, Z: Any) -> np.ndarray:

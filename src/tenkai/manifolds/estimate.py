@@ -130,7 +130,7 @@ def _mine(u: Array, rows: Rows, index: Array) -> tuple[Array, Array]:
 
 
 def _with_slope(kernel: str, left_out: bool, u: Array, rows: Rows) -> tuple[Array, Any]:
-    n, dim = rows.x.shape
+    n = len(rows.x)
     blocks = _blocks(n, block_size(n))
     whole = jnp.concatenate([rows.seen * rows.x, -rows.seen], axis=1)
     located = jnp.concatenate([u, jnp.ones((n, 1), u.dtype)], axis=1)

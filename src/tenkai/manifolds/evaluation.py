@@ -28,6 +28,16 @@ def inverse_transform(
     return _in_batches(_inverse, manifold, z)
 
 
+def mass(manifold: Manifold, z: Float[np.ndarray, "n latents"]) -> Float[np.ndarray, " n"]:
+    """Sums of the kernels at latents: how many learned ones have a say there."""
+    return _in_batches(_mass, manifold, z)
+
+
+@eqx.filter_jit
+def _mass(manifold: Manifold, z: Any) -> Any:
+    return jax.vmap(manifold.mass)(z)
+
+
 @eqx.filter_jit
 def _transform(manifold: Manifold, x: Any) -> Any:
     return jax.vmap(manifold.transform)(x)

@@ -216,7 +216,7 @@ def _train(
     return fit(
         Latents(np.asarray(u, to), np.int32(0)), objective(recipe.kernel, recipe.left_out), batch,
         rule=descent(recipe.rate, steps, box, recipe.rule), steps=steps,
-        every=every, snapshot_every=every,
+        every=every, snapshot_every=1,
         key=jax.random.key(recipe.seed), stage="latents", log=log, progress=progress,
         checkpoint=checkpoint,
     )  # fmt: skip
@@ -267,9 +267,7 @@ def _gathered(
     lonely = np.flatnonzero(mass < _MASS)
     isolated = np.flatnonzero(np.isin(trained, lonely) & (trained >= 0))
     whole = tuple((step, z[trained]) for step, z in history) if not len(outside) else history
-    return Learned(
-        manifold, embedding, whole, missed, isolated, made, notes, trained, apart
-    )
+    return Learned(manifold, embedding, whole, missed, isolated, made, notes, trained, apart)
 
 
 def _compared(

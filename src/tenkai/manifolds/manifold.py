@@ -24,8 +24,9 @@ class Manifold(eqx.Module):
 
     The methods take one latent or one row; `jax.vmap` is outside. `values` are rows around their
     centre times their weights, `seen` the weights of their entries (one column where all are
-    observed), `surface` the values of f at the latents, in the same units as `values`. `noise` is the variance of an
-    entry around the surface. `low` and `high` bound the latents; infinite where they are free.
+    observed), `surface` the values of f at the latents, in the same units as `values`. `noise` is
+    the variance of an entry around the surface. `low` and `high` bound the latents; infinite where
+    they are free.
 
     Source: Nadaraya 1964; Watson 1964; Meinicke et al. 2005.
     """
@@ -50,6 +51,10 @@ class Manifold(eqx.Module):
     def inverse_transform(self, z: Float[Array, " latents"]) -> Float[Array, " dim"]:
         """The point of the surface at a latent; far from all latents, the nearest row's value."""
         return self.centre + self.spread * self._at(z / self.bandwidth)[0]
+
+    def mass(self, z: Float[Array, " latents"]) -> Float[Array, ""]:
+        """``sum_j k(z, z_j)``: how many learned latents have a say at a latent."""
+        return self._at(z / self.bandwidth)[1]
 
     def nearest(self, x: Float[Array, " dim"]) -> Int[Array, ""]:
         """Which latent's point of the surface lies nearest to a row, over its observed entries."""

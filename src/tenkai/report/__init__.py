@@ -13,6 +13,8 @@ from . import density as density  # registers the pictures of densities
 from . import density_sections as density_sections  # registers the page of densities
 from . import diffusion as diffusion  # registers the pictures of diffusions
 from . import diffusion_sections as diffusion_sections  # registers the page of diffusions
+from . import manifold as manifold  # registers the picture of a manifold
+from . import manifold_sections as manifold_sections  # registers its page
 from . import panels as panels  # registers the picture of a whole estimator
 from . import portrait as portrait  # registers the pictures of equilibria and sensitivities
 from . import profile as profile  # registers the picture of a profile

@@ -61,11 +61,13 @@ def animation(found: Transporting, path: str | Path, *, columns: Any = None) -> 
     rows = density.data_[:SHOWN][:, list(pair)]
     body = moving(picked, rows, (names[pair[0]], names[pair[1]]), play=True)
     path = Path(path)
-    write_atomic(path, _page(body, f"The flow of {names[pair[0]]} and {names[pair[1]]}").encode())
+    title = f"The flow of {names[pair[0]]} and {names[pair[1]]}"
+    write_atomic(path, standing_alone(body + script(), title).encode())
     return path
 
 
-def _page(body: str, title: str) -> str:
+def standing_alone(body: str, title: str) -> str:
+    """A page of its own around a moving picture."""
     family = 'font: 1rem/1.5 "tenkai-ja", system-ui, sans-serif'
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -73,7 +75,7 @@ def _page(body: str, title: str) -> str:
         f"<title>{escape(title)}</title><style>{font_face(title + body)}\n"
         f"body {{ {family}; color: {INK}; margin: 1rem auto; max-width: 44rem; padding: 0 1rem }}\n"
         f"h1 {{ font-size: 1.3rem }}</style></head>\n"
-        f"<body><h1>{escape(title)}</h1>{body}{script()}</body></html>\n"
+        f"<body><h1>{escape(title)}</h1>{body}</body></html>\n"
     )
 
 
@@ -97,17 +99,11 @@ def moving(some: Way, rows: np.ndarray, names: tuple[str, str], *, play: bool = 
         "milliseconds": _MILLISECONDS,
         "play": play,
     }
-    inner = (_WIDTH - _LEFT - _EDGE, _HEIGHT - _BOTTOM - _EDGE)
-    place = (
-        f"left:{_LEFT / _WIDTH:.4%};width:{inner[0] / _WIDTH:.4%};top:{_EDGE / _HEIGHT:.4%};"
-        f"height:{inner[1] / _HEIGHT:.4%}"
-    )
     label = escape(f"{names[0]} and {names[1]}: points moving from the base to the data")
     return (
         f'<div class="transport"><div style="position:relative">'
         f"{_ground(scaled, (rows - low) / (high - low), (low, high), names)}"
-        f'<canvas width="{2 * inner[0]}" height="{2 * inner[1]}" style="{place}" role="img" '
-        f'aria-label="{label}"></canvas></div>'
+        f"{canvas(label)}</div>"
         '<div class="controls"><button type="button">Play</button>'
         '<input type="range" min="0" max="1000" value="1000" aria-label="share of the way">'
         "<output>100 % of the way</output></div>"
@@ -115,20 +111,37 @@ def moving(some: Way, rows: np.ndarray, names: tuple[str, str], *, play: bool = 
     )
 
 
+def canvas(label: str) -> str:
+    """Where a script draws: the inner part of the frame."""
+    inner = (_WIDTH - _LEFT - _EDGE, _HEIGHT - _BOTTOM - _EDGE)
+    place = (
+        f"left:{_LEFT / _WIDTH:.4%};width:{inner[0] / _WIDTH:.4%};top:{_EDGE / _HEIGHT:.4%};"
+        f"height:{inner[1] / _HEIGHT:.4%}"
+    )
+    return (
+        f'<canvas width="{2 * inner[0]}" height="{2 * inner[1]}" style="{place}" role="img" '
+        f'aria-label="{label}"></canvas>'
+    )
+
+
+def drawing(inside: str) -> str:
+    """The SVG below it."""
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" stroke-linecap="round" font-size="13" '
+        f'fill="{INK}" aria-hidden="true">{inside}</svg>'
+    )
+
+
 def _ground(scaled: np.ndarray, rows: np.ndarray, ends: tuple, names: tuple[str, str]) -> str:
     """Axes, rows as grey dots and some paths, in a frame from 0 to 1."""
-    parts = [_axes(ends, names)]
+    parts = [framing(ends, names)]
     inside = rows[((rows >= 0) & (rows <= 1)).all(1)][:_DOTS]
     dots = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in _pixels(inside))
     parts.append(f'<path d="{dots}" stroke="{QUIET}" stroke-width="3" opacity=".35"/>')
     for path in np.clip(scaled[:, :_LINES], 0, 1).swapaxes(0, 1):
         line = "L".join(f"{x:.1f} {y:.1f}" for x, y in _pixels(path))
         parts.append(f'<path d="M{line}" fill="none" stroke="{FLOW}" stroke-width=".8"/>')
-    inside = "".join(parts)
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" stroke-linecap="round" font-size="13" '
-        f'fill="{INK}" aria-hidden="true">{inside}</svg>'
-    )
+    return drawing("".join(parts))
 
 
 def _pixels(places: np.ndarray) -> np.ndarray:
@@ -137,7 +150,8 @@ def _pixels(places: np.ndarray) -> np.ndarray:
     return flipped * inner + np.array([_LEFT, _EDGE])
 
 
-def _axes(ends: tuple, names: tuple[str, str]) -> str:
+def framing(ends: tuple, names: tuple[str, str]) -> str:
+    """Axes with their ticks and names, from `ends`, the lowest and the highest values."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = ends
