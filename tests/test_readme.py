@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GUIDES = ("classifiers", "density", "problems", "profile", "sde", "series", "unfolding")
+GUIDES = (
+    "classifiers",
+    "density",
+    "problems",
+    "profile",
+    "regression",
+    "sde",
+    "series",
+    "unfolding",
+)
 
 
 def blocks(page: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Classes: `--model classifier` of a table's rows, and `tenkai predict` of rows or of series."""
+"""Classes: `--model classifier` of a table's rows, and `tenkai predict` of any model's answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from ..errors import InputError
 from .commands import app
 from .folder import Run
-from .models import model_of
+from .models import model_of, refuse_strangers
 from .options import NoCache, RunPath
 
 if TYPE_CHECKING:
@@ -67,12 +67,21 @@ def predict(
     data: Annotated[
         Path | None, typer.Argument(metavar="[DATA]", help="Other rows or series.")
     ] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="regression: intervals that hold such a share.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file. [default: standard output]")] = None,
     no_cache: NoCache = False,
 ) -> None:
-    """The class of every row or series, and the probability of each class."""
+    """The class of every row or series with probabilities; or the targets of every row."""
     arguments = Run(run).read()["arguments"]
     known = model_of(arguments)
+    refuse_strangers(arguments["model"], {"coverage": coverage}, known.asked)
+    if known.regresses:
+        from . import regressions
+
+        regressions.predict(run, data, coverage, out, cache=not no_cache)
+        return
     if arguments.get("labels") is None:
         raise InputError(
             f"run {str(run)!r}", expected="a model that learned labels",

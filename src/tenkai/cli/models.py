@@ -37,6 +37,11 @@ class Model:
         """Whether it may learn labels."""
         return "labels" in self.roles
 
+    @property
+    def regresses(self) -> bool:
+        """Whether it learns targets of rows."""
+        return self.rows and "targets" in self.roles
+
     def read(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The estimator's keywords of the options that were given; `InputError` for bad ones."""
         given = {name: value for name, value in options.items() if value is not None}
@@ -117,6 +122,11 @@ MODELS = {
         roles=("columns", "labels"), continues=False, flows=False, rows=True, draws="",
         readings={"body": one_of("body", BODIES), "decay": _weight("decay")},
     ),
+    "regression": Model(
+        "FunctionRegressor", (*_NETWORK, "members", "activation"), ("coverage",),
+        roles=("columns", "targets"), continues=False, flows=False, rows=True, draws="",
+        readings={"decay": _weight("decay")},
+    ),
     "density": Model(
         "FlowDensity",
         ("flow", "members", "steps", "noise", "decay", "kinetic", "jacobian", "precision", "seed"),
@@ -142,10 +152,12 @@ def model_of(arguments: dict[str, Any]) -> Model:
 
 def refuse_rows(name: str, what: str) -> None:
     """`InputError` where a question about time is asked of a model of rows."""
-    if model_named(name).rows:
+    known = model_named(name)
+    if known.rows:
+        predicts = known.classes or known.regresses
         raise InputError(
             what, expected="a model of series", got=f"{name}, which knows no time",
-            do="use predict" if model_named(name).classes else "use simulate or score",
+            do="use predict" if predicts else "use simulate or score",
         )  # fmt: skip
 
 

@@ -14,9 +14,9 @@ Data = Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet 
 Model = Annotated[
     str,
     typer.Option(
-        metavar="neural-ode|neural-sde|latent-ode|ode-rnn|density|classifier",
+        metavar="neural-ode|neural-sde|latent-ode|ode-rnn|density|classifier|regression",
         help="An equation without or with noise; many series of one hidden equation, or of a "
-        "recurrent network; the density of a table's rows, or their classes.",
+        "recurrent network; the density of a table's rows, their classes, or numbers.",
     ),
 ]
 Noise = Annotated[
@@ -28,7 +28,7 @@ Noise = Annotated[
     ),
 ]
 Columns = Annotated[
-    str | None, typer.Option(help="density, classifier: columns to learn from: a,b,c.")
+    str | None, typer.Option(help="density, classifier, regression: columns to learn from: a,b.")
 ]
 Context = Annotated[str | None, typer.Option(help="density: columns that are known: a,b.")]
 Flow = Annotated[

@@ -156,20 +156,22 @@ def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> in
         try:
             if not request.known.rows:
                 return _learn(request, run, data, config, quiet)
-            from . import classes, densities
-
-            learn = classes.learn if request.known.classes else densities.learn
-            return learn(request, run, data, config, quiet)
+            return _of_rows(request.known).learn(request, run, data, config, quiet)
         except KeyboardInterrupt:
             return _stopped(run)
+
+
+def _of_rows(known: Model) -> Any:
+    """The module that reads and learns tables of rows for the model."""
+    from . import classes, densities, regressions
+
+    return classes if known.classes else regressions if known.regresses else densities
 
 
 def _read(request: Request) -> Any:
     """The data, before JAX is imported: bad input is answered at once."""
     if request.known.rows:
-        from . import classes, densities
-
-        return (classes.read if request.known.classes else densities.read)(request)
+        return _of_rows(request.known).read(request)
     from ..data import read_trajectories
 
     roles = {name: request.roles[name] for name in request.known.roles}
