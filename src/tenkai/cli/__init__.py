@@ -17,6 +17,7 @@ import typer
 from ..errors import InputError
 from . import classes as classes  # adds its command
 from . import densities as densities  # adds its command
+from . import exporting as exporting  # adds its command
 from . import judging as judging  # adds its command
 from . import profiling as profiling  # adds its command
 from .commands import app

@@ -21,7 +21,9 @@ from typing import Any
 
 from .program import Argument, Function, Program
 
-__all__ = ["Argument", "Function", "Program", "c", "load_stablehlo", "numpy", "onnx", "stablehlo"]
+__all__ = [
+    "Argument", "Function", "Program", "c", "load_stablehlo", "numpy", "onnx", "stablehlo",
+]  # fmt: skip
 
 
 def numpy(

@@ -48,7 +48,7 @@ FORMS.update({kind: _plain(name) for kind, name in _SAME.items()})
 
 def number(w: Any, value: Value, one: float) -> str:
     """A known number of the type of `value`."""
-    return w.constant(np.asarray(one, value.dtype))
+    return w.constant(np.asarray(one, w.type(value.dtype)))
 
 
 @register("ne")
@@ -352,7 +352,7 @@ def _cumsum(w: Any, op: Operation, names: list[str]) -> str:
 def _dot(w: Any, op: Operation, names: list[str]) -> str:
     (contracted, batch), (a, b) = op.params["dimension_numbers"], op.inputs
     ranks = len(a.shape), len(b.shape)
-    plain = not batch[0] and len(contracted[0]) == 1 and 1 <= min(ranks) and max(ranks) <= 2
+    plain = not batch[0] and len(contracted[0]) == 1 and max(ranks) <= 2
     if plain and contracted[0][0] == ranks[0] - 1 and contracted[1][0] == 0:
         return w.node("MatMul", names)
     letters = iter("abcdefghijklmnopqrstuvwxyz")

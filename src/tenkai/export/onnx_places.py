@@ -40,7 +40,7 @@ def gather(w: Any, op: Operation, names: list[str]) -> str:
         if window:
             count = len(own) + len(rest)
             lost = w.node("Unsqueeze", [lost, w.integers(range(count, count + len(window)))])
-        found = w.node("Where", [lost, w.constant(fill.constant), found])
+        found = w.node("Where", [lost, w.name(fill), found])
     # Axes are now: shared, other places, window; JAX wants places in their order, windows between.
     before: list[tuple[str, int]] = [("place", i) for i in (*own, *rest)]
     before += [("window", i) for i in range(len(window))]
@@ -62,7 +62,7 @@ _REDUCE = {"scatter": "none", "scatter-add": "add", "scatter-mul": "mul", "scatt
 def scatter(w: Any, op: Operation, names: list[str]) -> str:
     """Updates that are whole along some axes and one element wide along the indexed ones."""
     numbers = op.params["dimension_numbers"]
-    x, places, updates = op.inputs
+    x, _, updates = op.inputs
     indexed = list(numbers.scatter_dims_to_operand_dims)
     if numbers.operand_batching_dims or set(numbers.inserted_window_dims) != set(indexed):
         raise _missing("a scatter of blocks")

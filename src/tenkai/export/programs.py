@@ -21,10 +21,16 @@ from ..errors import InputError
 from .program import Program
 
 _ROOMS = {
-    "NeuralODE": "programs_ode", "NeuralSDE": "programs_sde",
-    "LatentODE": "programs_latent", "ODERNN": "programs_rnn",
-    "FlowDensity": "programs_density", "ODEClassifier": "programs_classifier",
-    "Unfolded": "programs_unfolded", "ControlSolution": "programs_solutions",
+    "NeuralODE": "programs_ode",
+    "NeuralSDE": "programs_sde",
+    "LatentODE": "programs_latent",
+    "ODERNN": "programs_rnn",
+    "FlowDensity": "programs_density",
+    "ODEClassifier": "programs_classifier",
+    "FunctionRegressor": "programs_tables",
+    "UKR": "programs_tables",
+    "Unfolded": "programs_unfolded",
+    "ControlSolution": "programs_solutions",
     "Solution": "programs_solutions",
 }  # fmt: skip
 

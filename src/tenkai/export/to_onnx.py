@@ -69,13 +69,13 @@ def models_of(
     made = {}
     for function in program.functions:
         traced = trace(function, dtype, supported=known, sizes=dict(sizes or {}), names=names)
-        made[function.name] = _model(program, function, traced)
+        made[function.name] = _model(program, function, traced, dtype)
     return made
 
 
-def _model(program: Program, function: Function, traced: Traced) -> Any:
+def _model(program: Program, function: Function, traced: Traced, dtype: str) -> Any:
     onnx = needed()
-    writer = Writer(traced)
+    writer = Writer(traced, dtype)
     graph = writer.main(traced, function)
     model = onnx.helper.make_model(
         graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR,
@@ -88,8 +88,8 @@ def _model(program: Program, function: Function, traced: Traced) -> Any:
 class Writer:
     """Nodes of the graph that is being written; graphs inside loops read those around them."""
 
-    def __init__(self, traced: Traced):
-        self.onnx = needed()
+    def __init__(self, traced: Traced, dtype: str):
+        self.onnx, self.real = needed(), np.dtype(dtype)
         self.names, self.env = Namespace(set()), dict[int, str]()
         self.nodes: list[Any] = []
         self.first: list[Any] = []  # of the sizes, which everything may read
@@ -128,9 +128,17 @@ class Writer:
 
     def name(self, value: Value) -> str:
         """What a value is called; known arrays become initialisers."""
-        return self.env[id(value)] if value.constant is None else self.constant(
-            value.constant, value.hint
-        )  # fmt: skip
+        if value.constant is None:
+            return self.env[id(value)]
+        return self.constant(value.constant.astype(self.type(value.dtype)), value.hint)
+
+    def type(self, dtype: Any) -> np.dtype:
+        """A type in the program's precision: constants of JAX may come in a wider one."""
+        dtype = np.dtype(dtype)
+        if dtype.kind == "f":
+            return self.real
+        wide = dtype == np.int64 and self.real == np.float32
+        return np.dtype(np.int32) if wide else dtype
 
     def node(
         self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, *,
@@ -208,7 +216,7 @@ class Writer:
 
     def kind(self, dtype: Any) -> int:
         """ONNX's number of a type."""
-        return self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return self.onnx.helper.np_dtype_to_tensor_dtype(self.type(dtype))
 
     def _info(self, name: str, value: Value, argument: Argument | None = None) -> Any:
         sizes = [int(n) if isinstance(n, int | np.integer) else str(n) for n in value.shape]
@@ -229,9 +237,7 @@ class Writer:
         return graph
 
     def _slot(self, value: Value, hint: str) -> Any:
-        return self.onnx.helper.make_tensor_value_info(
-            self.names.new(hint), self.kind(value.dtype), None
-        )
+        return self._info(self.names.new(hint), value)
 
     def _scan(self, op: Operation) -> list[str]:
         block, carried = op.blocks[0], op.params["carried"]
@@ -244,13 +250,15 @@ class Writer:
             found = self.block(block, [s.name for s in slots])
             return [(f, self._slot(v, "next")) for f, v in zip(found, block.outputs, strict=True)]
 
-        way = int(bool(op.params["reverse"]))
+        kept, ways = len(op.outputs) - carried, dict[str, Any]()
+        if op.params["reverse"]:
+            ways = {"scan_input_directions": [1] * scanned}
+            ways |= {"scan_output_directions": [1] * kept} if kept else {}
         graph = self._inside("scan", slots, body)
+        inputs = [self.name(v) for v in op.inputs]
         return self._several(
-            "Scan", [self.name(v) for v in op.inputs], len(op.outputs), body=graph,
-            num_scan_inputs=scanned, scan_input_directions=[way] * scanned,
-            scan_output_directions=[way] * (len(op.outputs) - carried),
-        )  # fmt: skip
+            "Scan", inputs, len(op.outputs), body=graph, num_scan_inputs=scanned, **ways
+        )
 
     def _several(
         self, kind: str, inputs: Sequence[str], count: int, **attributes: Any
@@ -307,10 +315,11 @@ class Writer:
         def pairs(found: Sequence[str]) -> list[tuple[str, Any]]:
             return [(f, self._slot(v, "chosen")) for f, v in zip(found, op.outputs, strict=True)]
 
-        last = at + 2 >= len(op.blocks)
+        def behind() -> list[tuple[str, Any]]:
+            if at + 2 < len(op.blocks):
+                return pairs(self._branches(op, at + 1))
+            return pairs(self.block(op.blocks[at + 1], []))
+
         yes = self._inside("then", [], lambda: pairs(self.block(op.blocks[at], [])))
-        no = self._inside(
-            "else", [],
-            lambda: pairs(self.block(op.blocks[at + 1], []) if last else self._branches(op, at + 1)),
-        )  # fmt: skip
+        no = self._inside("else", [], behind)
         return self._several("If", [test], len(op.outputs), then_branch=yes, else_branch=no)

@@ -1,9 +1,9 @@
 """Programs as StableHLO: JAX's own serving format with a head, a checksum and named functions.
 
-A file is ``TENKAI-STABLEHLO`` and a version, the SHA-256 of all that follows, the length of the head,
-the head (JSON: title, notes, type, functions with their arguments), and the functions as `jax.export`
-serialises them. Without the checksum a flipped byte may load, run and answer wrongly. Nothing in a
-file is code of Python.
+A file is ``TENKAI-STABLEHLO`` and a version, the SHA-256 of all that follows, the length of the
+head, the head (JSON: title, notes, type, functions with their arguments), and the functions as
+`jax.export` serialises them. Without the checksum a flipped byte may load, run and answer wrongly.
+Nothing in a file is code of Python.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,31 @@ _CALLS = {  # primitive: the parameter that holds what it calls
     ),
     "custom_vjp_call_jaxpr": "fun_jaxpr",
 }
-_SAME = {"name", "optimization_barrier", "copy", "copy_p", "pvary", "sharding_constraint"}
+_SAME = {
+    "name", "stop_gradient", "optimization_barrier", "copy", "copy_p", "pvary",
+    "sharding_constraint",
+}  # fmt: skip
 _DTYPES = {"integer": np.dtype(np.int32), "boolean": np.dtype(bool)}
+
+
+def _stacked(*arrays: Any, axis: int) -> Any:
+    return jax.lax.concatenate([jax.lax.expand_dims(a, [axis]) for a in arrays], axis)
+
+
+def _unstacked(array: Any, *, axis: int) -> list[Any]:
+    parts = (jax.lax.slice_in_dim(array, i, i + 1, axis=axis) for i in range(array.shape[axis]))
+    return [jax.lax.squeeze(part, [axis]) for part in parts]
+
+
+def _tiled(array: Any, *, reps: Sequence[int]) -> Any:
+    shape = [n for pair in zip(reps, array.shape, strict=True) for n in pair]
+    kept = list(range(1, len(shape), 2))
+    whole = jax.lax.broadcast_in_dim(array, shape, kept)
+    return whole.reshape([r * n for r, n in zip(reps, array.shape, strict=True)])
+
+
+_OLDER = {"stack": _stacked, "unstack": _unstacked, "tile": _tiled}
+"""Operations of newer versions of JAX, written with those of older ones."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +211,10 @@ class _Walk:
             before = lengths.matvec + lengths.vecmat
             rest = inputs[before : before + lengths.solve] + inputs[sum(lengths) :]
             return self.inline(jaxprs.solve, rest, builder)
+        if kind in _OLDER:
+            specs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars]
+            older = jax.make_jaxpr(functools.partial(_OLDER[kind], **params))(*specs)
+            return self.inline(older, inputs, builder)
         avals = [(_sizes(v.aval.shape), np.dtype(v.aval.dtype)) for v in equation.outvars]
         source = _source(equation)
         if kind in ("scan", "while", "cond"):
