@@ -18,6 +18,7 @@ from ..records import Status
 from .state import State
 from .trainer import Task, Trainer
 
+_FORM = 2  # of the state in a file; the optimiser's was another before
 _SECONDS = 2.0  # at least between two checkpoints,
 _SHARE = 20  # and this many times what writing one takes
 
@@ -48,6 +49,7 @@ class Checkpoints:
             except InputError as error:  # an older one is as good: the steps are taken again
                 damage = damage or error
                 continue
+            self._compare_form(meta.get("form", 1))
             self._compare(meta["fingerprint"])
             status = meta["status"]
             state = _unpack(self._fresh, arrays, meta, str(path))
@@ -68,6 +70,7 @@ class Checkpoints:
         arrays, meta = _pack(state)
         meta |= {
             "kind": "checkpoint",
+            "form": _FORM,
             "fingerprint": self._fingerprint,
             "status": status and vars(status),
             "log": log,
@@ -86,6 +89,15 @@ class Checkpoints:
     def _paths(self) -> list[Path]:
         return [] if self.folder is None else sorted(self.folder.glob("step-*.safetensors"))
 
+    def _compare_form(self, stored: int) -> None:
+        if stored != _FORM:
+            raise InputError(
+                f"checkpoints in {self.folder}",
+                expected=f"checkpoints of form {_FORM}",
+                got=f"form {stored}, written by another version of tenkai",
+                do="begin anew in another folder, or resume with the version that wrote them",
+            )
+
     def _compare(self, stored: dict[str, Any]) -> None:
         for name, now in self._fingerprint.items():
             if stored.get(name) != now:
@@ -100,6 +112,7 @@ class Checkpoints:
 def fingerprint(task: Task, trainer: Trainer, fresh: State) -> dict[str, Any]:
     """What must agree for a resumed run to have the bits of an uninterrupted one."""
     leaves = jax.tree.leaves(trainer.arrays)
+    opt = fresh.carry.walker.opt
     return {
         "stage": task.stage,
         "steps": task.steps,
@@ -114,7 +127,8 @@ def fingerprint(task: Task, trainer: Trainer, fresh: State) -> dict[str, Any]:
         "data": "batches" if trainer.stream else digest(trainer.leaves),
         "validation": digest(task.validation),
         "key": np.asarray(trainer.key).ravel().tolist(),
-        "rule": _unaddressed(f"{task.rule} {jax.tree.structure(fresh.carry.walker.opt)}"),
+        "rule": _unaddressed(f"{trainer.plan.rule} {jax.tree.structure(opt.states)}"),
+        "optimiser": None if trainer.start is None else digest(trainer.start),
         "objective": getattr(task.objective, "__qualname__", type(task.objective).__name__),
         "devices": jax.device_count(),  # changes the last bits of the same program
     }

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from .. import optim
 from ..errors import InputError
 from ..objectives import Objective
 from ..records import Fit, Status
@@ -33,7 +34,7 @@ def fit(
     objective: Objective,
     data: Any,
     *,
-    rule: optax.GradientTransformation | None = None,
+    rule: optax.GradientTransformation | optim.State | None = None,
     steps: int = 1000,
     key: jax.Array | None = None,
     members: int | None = None,
@@ -56,6 +57,9 @@ def fit(
     ``model <- model + rate * rule(grad objective)``, `steps` times; `rule` is any optax rule
     (default: Adam, 1e-3) and `rate` is 1 until a rollback halves it. Two fits with the same
     `objective` and `rule` objects and the same shapes compile once, so pass objects you keep.
+    `rule` may be a state of `tenkai.optim.setup` too: what it trains is trained, what it freezes
+    rests, and its numbers and momentum are where the fit begins. Arrays that are one object in the
+    model are tied and stay so.
 
     data: a PyTree of arrays. With ``batch=B`` every step draws B rows (the first axis) from the
         key; all rows where B is no less than there are. Or batches that arrive: a function of the
@@ -205,7 +209,8 @@ def _check(task: Task, keep: int) -> None:
                 name, expected=f"a number, at least {least}",
                 got=repr(value), do=f"pass a whole {name}" if not whole else f"raise {name}",
             )  # fmt: skip
-    if not (hasattr(task.rule, "init") and hasattr(task.rule, "update")):
+    optax_rule = hasattr(task.rule, "init") and hasattr(task.rule, "update")
+    if not (optax_rule or isinstance(task.rule, optim.State)):
         raise InputError(
             "rule", expected="an optax rule", got=repr(task.rule), do="pass optax.adam(1e-3), say"
         )

@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
+from .. import optim
 from ..devices import AXIS
 from ..objectives import Aux, Objective
 
@@ -47,6 +48,7 @@ class Plan:
 
     objective: Objective
     rule: optax.GradientTransformation
+    layout: optim.Layout  # which arrays are trained, and which are tied
     static: Frozen  # the model without its arrays
     data: Any  # tree structure of the data
     axes: tuple[int | None, ...]  # per leaf of the data: 0 a member's own, None shared
@@ -74,7 +76,7 @@ class Walker(NamedTuple):
     """One member in training: its arrays, optimiser state, key, rate factor and tally."""
 
     model: PyTree
-    opt: PyTree
+    opt: optim.State
     key: Any
     rate: Any
     tally: Tally
@@ -93,22 +95,26 @@ def member_key(key: jax.Array, member: Any) -> jax.Array:
 
 
 @partial(jax.jit, static_argnums=(0, 3))
-def begin(plan: Plan, model: PyTree, key: Any, count: int | None) -> Carry:
-    """The carry at step 0; one program, because eager set-up compiles dozens of tiny ones."""
+def begin(
+    plan: Plan, model: PyTree, key: Any, count: int | None, start: optim.State | None
+) -> Carry:
+    """The carry at step 0; one program, because eager set-up compiles dozens of tiny ones.
+
+    `start`: a state to begin with instead of a new one of the rule.
+    """
     model = jax.tree.map(_strong, model)
     key = jax.random.wrap_key_data(key, impl=plan.impl)
 
-    def one(model: PyTree, key: jax.Array) -> Walker:
-        trained, _ = eqx.partition(model, eqx.is_inexact_array)
+    def one(model: PyTree, key: jax.Array, start: optim.State | None) -> Walker:
         real = jnp.zeros(())
         tally = Tally(real, jnp.int32(0), jnp.int32(0), jnp.array(False), real, real)
-        opt = jax.tree.map(lambda x: _strong(jnp.asarray(x)), plan.rule.init(trained))
+        opt = start or optim.plain(plan.rule, plan.layout, model)
         return Walker(model, opt, jax.random.key_data(key), jnp.ones(()), tally)
 
     if count is None:
-        return Carry(jnp.int32(0), one(model, key))
+        return Carry(jnp.int32(0), one(model, key, start))
     keys = jax.vmap(member_key, in_axes=(None, 0))(key, jnp.arange(count))
-    return Carry(jnp.int32(0), jax.vmap(one)(model, keys))
+    return Carry(jnp.int32(0), jax.vmap(one)(model, keys, start))
 
 
 def _strong(x: jax.Array) -> jax.Array:
@@ -173,30 +179,29 @@ def _step(plan: Plan, walker: Walker, step: Any, leaves: tuple) -> Walker:
     key = jax.random.fold_in(jax.random.wrap_key_data(walker.key, impl=plan.impl), step)
     draw, noise = jax.random.split(key)
     batch = jax.tree.unflatten(plan.data, _draw(plan, leaves, draw))
-    trained, fixed = eqx.partition(walker.model, eqx.is_inexact_array)
+    layout = plan.layout
 
-    def value_of(trained: PyTree) -> tuple[Any, Aux]:
-        model = eqx.combine(trained, fixed, plan.static.thaw())
+    def value_at(model: PyTree) -> tuple[Any, Aux]:
+        model = eqx.combine(model, plan.static.thaw())
         value, aux = plan.objective(model, batch, _own(plan, noise))
         return value, _plain(aux)
 
+    def value_of(trained: PyTree) -> tuple[Any, Aux]:
+        return value_at(layout.put(walker.model, jax.tree.leaves(trained)))
+
+    trained = layout.tree(layout.take(walker.model))
     (value, aux), grads = jax.value_and_grad(value_of, has_aux=True)(trained)
-    # Of complex numbers JAX returns the conjugate of the steepest ascent.
-    grads = jax.tree.map(jnp.conj, grads)
     extra: dict[str, Any] = {}
     if plan.split == "batch":
         value, aux, grads = _pool(value, aux, grads)
     else:  # line searches evaluate the objective themselves, which a slice of the batch cannot
-        extra = {"value_fn": lambda p: value_of(p)[0]}
-    rule = optax.with_extra_args_support(plan.rule)
-    updates, opt = rule.update(grads, walker.opt, trained, value=value, grad=grads, **extra)
-    moved = jax.tree.map(
-        lambda p, u: (p + walker.rate.astype(u.dtype) * u).astype(p.dtype), trained, updates
+        extra = {"value_fn": lambda model: value_at(model)[0]}
+    opt, model = optim.update(
+        walker.opt, walker.model, grads, rate=walker.rate, value=value, **extra
     )
     ok = jnp.isfinite(value) & jnp.isfinite(_size(grads))
-    # A `None` state would stand for the whole tree and hide `fixed` behind `moved`.
-    parts = (moved, fixed) if aux.state is None else (aux.state, moved, fixed)
-    model = eqx.combine(*parts)
+    if aux.state is not None:  # None would stand for the whole tree
+        model = eqx.combine(aux.state, model)
     model, opt = _where(ok, (model, opt), (walker.model, walker.opt))
     return walker._replace(model=model, opt=opt, tally=_count(walker.tally, ok, value, aux))
 

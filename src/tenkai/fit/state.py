@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from .. import optim
 from .program import Carry, Tally
 
 RATE_AFTER_ROLLBACK = 0.5
@@ -148,11 +149,17 @@ def improve(state: State, value: np.ndarray) -> State:
     )
 
 
-def learning_rate(opt: PyTree, rate: np.ndarray, alive: np.ndarray) -> float | None:
-    """Of `optax.inject_hyperparams`, if used, times the factor left by rollbacks."""
-    named = optax.tree_utils.tree_get_all_with_path(opt, "learning_rate")
-    found = [value for _, value in named if eqx.is_array_like(value)]  # not a schedule's own state
-    if len(found) != 1:
-        return None
-    rates = np.atleast_1d(np.asarray(found[0]) * np.asarray(rate))
-    return float(np.mean(rates[alive])) if np.any(alive) else None
+def learning_rate(opt: optim.State, rate: np.ndarray, alive: np.ndarray) -> float | None:
+    """Of `optax.inject_hyperparams`, if used, times the factor left by rollbacks.
+
+    Where arrays have states and rates of their own, the mean over them.
+    """
+    rates = []
+    for i, state in enumerate(opt.states):
+        named = optax.tree_utils.tree_get_all_with_path(state, "learning_rate")
+        found = [x for _, x in named if eqx.is_array_like(x)]  # not a schedule's own state
+        if len(found) != 1:
+            return None
+        own = 1.0 if opt.rates is None or opt.shared else np.asarray(opt.rates[i])
+        rates.append(np.atleast_1d(np.asarray(found[0]) * own * np.asarray(rate)))
+    return float(np.mean(np.mean(rates, 0)[alive])) if np.any(alive) else None

@@ -9,14 +9,13 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-from .. import devices
+from .. import devices, optim
 from ..errors import InputError
 from ..objectives import Objective
 from .batches import Stream, is_array, is_stream, leaves_of
@@ -38,7 +37,7 @@ class Task:
     model: PyTree
     objective: Objective
     data: Any
-    rule: optax.GradientTransformation
+    rule: optax.GradientTransformation | optim.State
     steps: int
     key: jax.Array
     members: int | None
@@ -67,13 +66,15 @@ class Trainer:
         self.stacked = self.stream.stack_length(task.every) if self.stream else None
         self.arrays, self._static = eqx.partition(task.model, is_array)
         self.key = jax.random.key_data(task.key)
+        self.start, layout = self._optimiser()
         self._check_model()
         first = self.stream.batch(0) if self.stream else task.data
         self.leaves, structure, axes = leaves_of(first, task.member_axes)
         self._check_members(self.leaves, axes)
         plan = Plan(
             objective=task.objective,
-            rule=task.rule,
+            rule=task.rule if self.start is None else self.start.rule,
+            layout=layout,
             static=Frozen.of(self._static),
             data=structure,
             axes=axes,
@@ -86,16 +87,16 @@ class Trainer:
         _check_hashable(plan)
         self._place(self._split(plan))
 
+    def _optimiser(self) -> tuple[optim.State | None, optim.Layout]:
+        """The state to begin with, if one was given, and what is trained."""
+        rule = self.task.rule
+        if not isinstance(rule, optim.State):
+            return None, optim.Layout.of(self.arrays)
+        layout = rule.layout.onto(self.arrays)
+        return dataclasses.replace(rule, layout=layout), layout
+
     def _check_model(self) -> None:
-        trained = jax.tree.leaves(eqx.filter(self.arrays, _is_inexact))
-        if not trained:
-            raise InputError(
-                "model",
-                expected="at least one array of floating-point numbers to train",
-                got="none",
-                do="pass a model with parameters",
-            )
-        leaves = jax.tree.leaves(self.arrays)
+        leaves = jax.tree.leaves((self.arrays, self.start))
         if self.members is not None and any(x.shape[:1] != (self.members,) for x in leaves):
             raise InputError(
                 "model",
@@ -212,8 +213,11 @@ class Trainer:
         return self._begin()
 
     def _begin(self) -> Carry:
-        arrays = jax.tree.map(self.pad, self.arrays) if self.count != self.members else self.arrays
-        carry = begin(self.plan, jax.device_put(arrays), self.key, self.count)
+        given = (self.arrays, self.start)
+        if self.count != self.members:
+            given = jax.tree.map(self.pad, given)
+        arrays, start = jax.device_put(given)
+        carry = begin(self.plan, arrays, self.key, self.count, start)
         return self.place_carry(carry) if self.plan.mesh is not None else carry
 
     def advance(self, carry: Carry, step: int, n: int) -> Carry:
@@ -265,10 +269,6 @@ class Trainer:
         if self.plan.mesh is not None:
             arrays = jax.tree.map(lambda x: np.asarray(x)[: self.members], arrays)
         return eqx.combine(jax.device_put(arrays), self._static)
-
-
-def _is_inexact(x: Any) -> bool:
-    return is_array(x) and jnp.issubdtype(x.dtype, jnp.inexact)
 
 
 def _check_hashable(plan: Plan) -> None:

@@ -9,7 +9,7 @@ compile nothing anew. The interface is that of Optimisers.jl (Innes, Abbott et a
 from .layout import Layout, trainable
 from .numbers import adjust, freeze, thaw
 from .rules import accumulate, clip_by_array_norm, mixed_precision, sign_decay
-from .state import State, setup, update
+from .state import State, plain, setup, update
 from .vector import destructure, trainables
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "destructure",
     "freeze",
     "mixed_precision",
+    "plain",
     "setup",
     "sign_decay",
     "thaw",

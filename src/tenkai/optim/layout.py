@@ -88,6 +88,24 @@ class Layout:
         """The name of each variable, that of its first leaf, as ``layers.0.weight``."""
         return tuple(name_of(self.paths[leaves[0]]) for leaves in self.variables)
 
+    def onto(self, part: PyTree) -> Layout:
+        """The same variables in a part of the model, in which leaves that are not trained lack.
+
+        Raises `InputError` where a variable is not in the part.
+        """
+        found, structure = jax.tree_util.tree_flatten_with_path(part)
+        places = {path: i for i, (path, _) in enumerate(found)}
+        if missing := [n for n, g in zip(self.names, self.variables, strict=True)
+                       if not all(self.paths[i] in places for i in g)]:  # fmt: skip
+            raise InputError(
+                "state of the optimiser",
+                expected="one that was set up for this model",
+                got=f"one that trains {_quoted(missing)}, which it has not",
+                do="call optim.setup with this model",
+            )
+        variables = tuple(tuple(places[self.paths[i]] for i in g) for g in self.variables)
+        return Layout(structure, tuple(places), variables)
+
     def take(self, model: PyTree) -> list[Any]:
         """The arrays of the variables."""
         leaves = self._leaves(model)

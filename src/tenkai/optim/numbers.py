@@ -109,7 +109,7 @@ def _chosen(values: Any, chosen: list[int], change: Any) -> tuple:
 
 
 def _full(old: Any, value: Any) -> jax.Array:
-    return jnp.asarray(np.full(np.shape(old), value))
+    return jax.device_put(np.full(np.shape(old), value))
 
 
 def _like(old: Any, value: Any, name: str) -> jax.Array:
@@ -127,7 +127,7 @@ def _like(old: Any, value: Any, name: str) -> jax.Array:
         )
     if traced:
         return jnp.broadcast_to(value, np.shape(old)).astype(old.dtype)
-    return jnp.asarray(np.broadcast_to(value, np.shape(old)).astype(old.dtype))
+    return jax.device_put(np.broadcast_to(value, np.shape(old)).astype(old.dtype))
 
 
 def _is_injected(x: Any) -> bool:

@@ -91,7 +91,18 @@ def _setup(
 
 
 def plain(rule: optax.GradientTransformation, layout: Layout, model: PyTree) -> State:
-    """One state for all arrays, without flags or factors: what the rule alone would have."""
+    """One state for all arrays, without flags and factors: what the rule alone would have.
+
+    For loops that know their `Layout` and neither freeze nor adjust, as `tenkai.fit`: the same
+    steps as after `setup`, in fewer operations.
+
+    >>> import jax.numpy as jnp, optax
+    >>> from tenkai import optim
+    >>> model = [jnp.ones(1), jnp.ones(1)]
+    >>> state = optim.plain(optax.sgd(0.5), optim.Layout.of(model), model)
+    >>> float(optim.update(state, model, model)[1][0][0])
+    0.5
+    """
     state = _strong(rule.init(layout.tree(layout.take(model))))
     return State((state,), None, None, rule, layout)
 
@@ -106,7 +117,7 @@ def update(
     zero, by contrast, moves momentum and counts. Frozen arrays stay as they are too.
 
     rate: a factor of all updates, which may be traced.
-    extra: what the rule takes beside gradients (`value`, `value_fn` of a line search).
+    extra: what the rule takes beside gradients: `value`, and ``value_fn(model)`` of a line search.
 
     Raises `InputError` for gradients that do not belong to the model.
 
@@ -120,7 +131,10 @@ def update(
     """
     arrays = state.layout.take(model)
     grads = state.layout.gradients(gradients, arrays)
-    # A line search brings functions, which cannot be arguments of a compiled program.
+    if "value_fn" in extra:
+        of = extra["value_fn"]
+        extra["value_fn"] = lambda tree: of(state.layout.put(model, jax.tree.leaves(tree)))
+    # Functions cannot be arguments of a compiled program.
     run = step if extra else _compiled
     state, arrays = run(state, arrays, grads, rate, **extra)
     return state, state.layout.put(model, arrays)
