@@ -73,7 +73,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="CSV file. [default: standard output]")] = None,
     no_cache: NoCache = False,
 ) -> None:
-    """The class of every row or series with probabilities; or the targets of every row."""
+    """The class of every row or series with probabilities; or targets, or latents, of rows."""
     arguments = Run(run).read()["arguments"]
     known = model_of(arguments)
     refuse_strangers(arguments["model"], {"coverage": coverage}, known.asked)
@@ -81,6 +81,11 @@ def predict(
         from . import regressions
 
         regressions.predict(run, data, coverage, out, cache=not no_cache)
+        return
+    if known.embeds:
+        from . import manifolds
+
+        manifolds.predict(run, data, out, cache=not no_cache)
         return
     if arguments.get("labels") is None:
         raise InputError(

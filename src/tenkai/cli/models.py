@@ -16,7 +16,8 @@ class Model:
 
     `roles` are those of columns. `resumes` says that a stopped fit goes on where it was,
     `continues` that a fit may start from another run, `flows` that there is a flow without noise,
-    which has equilibria, `rows` that it learns rows and not trajectories, `draws` what simulations
+    which has equilibria, `rows` that it learns rows and not trajectories, `embeds` that it gives
+    them latents, `draws` what simulations
     draw ("paths" out of a state, "rows", "series", or "" for nothing), and `readings` how the texts
     of some options are read for it.
     """
@@ -29,6 +30,7 @@ class Model:
     continues: bool = True
     flows: bool = True
     rows: bool = False
+    embeds: bool = False
     draws: str = "paths"
     readings: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
@@ -127,6 +129,10 @@ MODELS = {
         roles=("columns", "targets"), continues=False, flows=False, rows=True, draws="",
         readings={"decay": _weight("decay")},
     ),
+    "ukr": Model(
+        "UKR", ("latent", "steps", "precision", "seed"), roles=("columns",), continues=False,
+        flows=False, rows=True, embeds=True, draws="",
+    ),
     "density": Model(
         "FlowDensity",
         ("flow", "members", "steps", "noise", "decay", "kinetic", "jacobian", "precision", "seed"),
@@ -154,7 +160,7 @@ def refuse_rows(name: str, what: str) -> None:
     """`InputError` where a question about time is asked of a model of rows."""
     known = model_named(name)
     if known.rows:
-        predicts = known.classes or known.regresses
+        predicts = known.classes or known.regresses or known.embeds
         raise InputError(
             what, expected="a model of series", got=f"{name}, which knows no time",
             do="use predict" if predicts else "use simulate or score",

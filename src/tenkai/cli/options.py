@@ -14,9 +14,9 @@ Data = Annotated[Path, typer.Argument(metavar="DATA", help="CSV, TSV or Parquet 
 Model = Annotated[
     str,
     typer.Option(
-        metavar="neural-ode|neural-sde|latent-ode|ode-rnn|density|classifier|regression",
+        metavar="neural-ode|neural-sde|latent-ode|ode-rnn|density|classifier|regression|ukr",
         help="An equation without or with noise; many series of one hidden equation, or of a "
-        "recurrent network; the density of a table's rows, their classes, or numbers.",
+        "recurrent network; the density of a table's rows, their classes, numbers, or latents.",
     ),
 ]
 Noise = Annotated[
@@ -28,7 +28,8 @@ Noise = Annotated[
     ),
 ]
 Columns = Annotated[
-    str | None, typer.Option(help="density, classifier, regression: columns to learn from: a,b.")
+    str | None,
+    typer.Option(help="density, classifier, regression, ukr: columns to learn from: a,b."),
 ]
 Context = Annotated[str | None, typer.Option(help="density: columns that are known: a,b.")]
 Flow = Annotated[
@@ -42,7 +43,10 @@ Labels = Annotated[
     str | None,
     typer.Option(help="latent-ode, ode-rnn, classifier: column of classes, of series or rows."),
 ]
-Latent = Annotated[int | None, typer.Option(help="latent-ode: dimensions of the hidden state.")]
+Latent = Annotated[
+    int | None,
+    typer.Option(help="latent-ode: dimensions of the hidden state; ukr: latents of a row."),
+]
 Encoder = Annotated[
     str | None, typer.Option(metavar="rnn|ode-rnn", help="latent-ode: what reads the series.")
 ]

@@ -163,8 +163,10 @@ def train(request: Request, *, overwrite: bool, resume: bool, quiet: bool) -> in
 
 def _of_rows(known: Model) -> Any:
     """The module that reads and learns tables of rows for the model."""
-    from . import classes, densities, regressions
+    from . import classes, densities, manifolds, regressions
 
+    if known.embeds:
+        return manifolds
     return classes if known.classes else regressions if known.regresses else densities
 
 

@@ -33,10 +33,13 @@ def read_table(
     columns: Sequence[str] | None = None,
     context: Sequence[str] | None = None,
     labels: str | None = None,
+    *,
+    gaps: bool = False,
 ) -> Table:
     """The named columns of a CSV, TSV or Parquet file; None is every column of numbers.
 
-    `context` are columns of known numbers, `labels` one of classes.
+    `context` are columns of known numbers, `labels` one of classes. With `gaps` empty cells of the
+    columns are NaN; else they are refused.
 
     Raises `InputError` for names that are no columns, cells of text, and gaps, by their line.
     """
@@ -67,7 +70,7 @@ def read_table(
             do="check the delimiter, or name columns",
         )  # fmt: skip
     return Table(
-        _numbers(frame, asked, where),
+        _numbers(frame, asked, where, gaps=gaps),
         _numbers(frame, known, where) if known else None,
         classes_of(frame, labels, where) if labels else None,
         notes,
@@ -97,7 +100,9 @@ def _has_numbers(column: pd.Series) -> bool:
     return not str(column.name).startswith("Unnamed: ")
 
 
-def _numbers(frame: pd.DataFrame, names: Sequence[str], where) -> pd.DataFrame:
+def _numbers(
+    frame: pd.DataFrame, names: Sequence[str], where, *, gaps: bool = False
+) -> pd.DataFrame:
     import pandas as pd
 
     out = {}
@@ -106,13 +111,13 @@ def _numbers(frame: pd.DataFrame, names: Sequence[str], where) -> pd.DataFrame:
         values, bad = as_numbers(column)
         if bad.any():
             raise not_numbers(column, bad, where)
-        gaps = np.flatnonzero(~np.isfinite(values))
-        if len(gaps):
-            more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
-            said = "nothing (NaN)" if np.isnan(values[gaps[0]]) else f"{values[gaps[0]]}"
+        bad = np.flatnonzero(np.isinf(values) if gaps else ~np.isfinite(values))
+        if len(bad):
+            more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+            said = "nothing (NaN)" if np.isnan(values[bad[0]]) else f"{values[bad[0]]}"
             raise InputError(
                 f"column {name!r}", expected="a finite number in every row",
-                got=f"{said} in {where(int(gaps[0]))}{more}",
+                got=f"{said} in {where(int(bad[0]))}{more}",
                 do="remove these rows, fill them in, or leave the column out",
             )  # fmt: skip
         out[name] = values

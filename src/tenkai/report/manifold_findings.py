@@ -174,6 +174,7 @@ class ManifoldFindings(About):
 
     plane: Plane
     space: Space
+    total: int  # rows
     rows: np.ndarray  # (n, 1 to 3) in `space`
     surface: Surface | None
     shares: np.ndarray
@@ -196,7 +197,8 @@ def _(estimator: Unfolding, forecasts: Any = None, coverage: float = 0.9) -> Man
         heading=f"{kind} of {len(names)} columns", kind=kind, names=names, units={},
         time_name="", span=(0, 0), total_series=1, observations=int((~np.isnan(x)).sum()),
         fit=fit, seconds={"latents": fit.seconds}, settings=settings_of(found), notes=(),
-        model=found.model_, plane=plane_of(found.embedding_[rows], x[rows]), space=space,
+        total=len(x), model=found.model_, space=space,
+        plane=plane_of(found.embedding_[rows], x[rows]),
         rows=space.to(x[rows]), surface=surface_of(found), shares=shares_of(found, rows),
         error=found.error_, left_out=bool(found.leave_one_out), bandwidth=found.bandwidth_,
         isolated=len(found.isolated_), apart=found.apart_,

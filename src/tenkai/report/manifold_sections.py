@@ -18,8 +18,7 @@ _COLUMNS = 40  # that have a bar of their own
 
 @sections.register
 def _(f: ManifoldFindings, heading: str, page: Page) -> str:
-    cards = [error_of(f.error, f.left_out), isolated_of(f.isolated, f.fit.steps and len(f.rows)),
-             apart_of(f.apart)]  # fmt: skip
+    cards = [error_of(f.error, f.left_out), isolated_of(f.isolated, f.total), apart_of(f.apart)]
     parts = [
         opening(f, heading, [c for c in cards if c is not None], (), _lead(f)),
         _map(f, page),
