@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,8 @@ from . import function_regressor_judgement as judgement
 from .sklearn_border import all_or_nothing, require_fitted
 
 Auto = Literal["auto"]
-_INTERVALS = 50  # in which the left-out rows judge
+_INTERVALS = 50  # in which the left-out rows judge; fewer where their weights fill the memory
+_KEPT = 2**26  # numbers
 _FEW = 64  # rows, up to which a step takes all
 _MANY = 10_000  # rows, from which a step takes more
 _PASSES = 10  # over the rows, at least
@@ -32,8 +34,8 @@ class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Learns targets of a table's rows, or a function over a box, by an ensemble of perceptrons.
 
     ``y = s(W_L a(... a(W_1 x + b_1) ...) + b_L)`` in standardised units, for each member; the
-    prediction is the members' mean. Every member leaves out a share of the rows, which choose its
-    best weights and calibrate the intervals.
+    prediction is the members' mean. Every member leaves out a share of the rows; together these
+    choose the step at which the members are kept, and calibrate the intervals.
 
     Args:
         hidden: units of each hidden layer; ``()`` is a linear model.
@@ -46,14 +48,15 @@ class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         held_out: share of the rows that each member leaves out, in turn; 0 keeps the last weights,
             and there are no intervals.
         patience: judgements (fifty a training) in which no member became better, to stop early;
-            None trains to the end and keeps the best weights.
+            None trains to the end. The weights of the best judgement are kept either way.
         standardise: scale columns and targets inside the model. False learns raw numbers.
         snapshot_every: keep the model every so many steps, see `at_step`.
         seed, precision: of everything random, and of the training; predictions are float64.
 
     After `fit` or `fit_function`: `fit_` (status, history, snapshots), `history` (a table),
-    `model_` (a `tenkai.regression.RegressionNetwork`, raw units in and out), `held_out_` (errors
-    on rows that did not train, beside a linear model and a constant), `parameters_` of a member,
+    `model_` (a `tenkai.regression.RegressionNetwork`, raw units in and out), `best_step_` (at
+    which its weights were kept), `held_out_` (errors on rows that did not train, beside a linear
+    model and a constant), `parameters_` of a member,
     `target_names_`, `shown_` (up to 500 rows that did not train, for pictures; they are saved
     with the model).
 
@@ -126,7 +129,7 @@ class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.flat_, self.target_names_ = given.flat, given.names
         with arithmetic(self.precision):
             learned = learn(
-                given.table, self._recipe(len(given.table)), log=log, progress=progress,
+                given.table, self._recipe(*given.table.shape), log=log, progress=progress,
                 checkpoint=checkpoint, live_every=live_every,
             )  # fmt: skip
         judged = None
@@ -168,27 +171,30 @@ class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.target_names_ = ("y",) if count == 1 else tuple(f"y{j}" for j in range(count))
         return self._keep(learned, judged, ())
 
-    def _recipe(self, rows: int | None) -> Recipe:
-        """For a table of that many rows, or for fresh ones (None)."""
+    def _recipe(self, rows: int | None, n_in: int, n_out: int) -> Recipe:
+        """For a table of that many rows, or for fresh ones (None), columns and targets."""
         most = 64 if rows is None or rows < _MANY else 256
         batch = most if self.batch == border.AUTO else int(self.batch)
         if rows is not None and (batch >= rows or (self.batch == border.AUTO and rows <= _FEW)):
             batch = None  # type: ignore[assignment]
         passes = 0 if rows is None or batch is None else _PASSES * rows // batch
         steps = max(5000, passes) if self.steps == border.AUTO else int(self.steps)
-        every, snapshots = intervals(max(1, steps // _INTERVALS), self.snapshot_every)
+        sizes = (n_in, *map(int, self.hidden), n_out)
+        numbers = self.members * sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+        judged = int(np.clip(_KEPT // numbers, 5, _INTERVALS))
+        every = interval(max(1, steps // judged), self.snapshot_every)
         return Recipe(
-            tuple(map(int, self.hidden)), self.activation, self.output_activation,
+            sizes[1:-1], self.activation, self.output_activation,
             int(self.members), steps, batch, float(self.learning_rate),
             self.schedule == "cosine", float(self.decay), float(self.held_out), every,
-            self.patience, snapshots, bool(self.standardise), int(self.seed),
+            self.patience, self.snapshot_every, bool(self.standardise), int(self.seed),
         )  # fmt: skip
 
     def _keep(
         self, learned: Learned, judged: judgement.Judged | None, notes: tuple[str, ...]
     ) -> FunctionRegressor:
         made = learned.fit
-        self.model_ = learned.model
+        self.model_, self.best_step_ = learned.model, learned.step
         self.parameters_ = parameters(learned.model)
         self.held_out_ = None if judged is None else judged.held
         self.calibration_ = None if judged is None else judged.calibration
@@ -273,9 +279,8 @@ class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return hasattr(self, "fit_")
 
 
-def intervals(every: int, snapshot_every: int | None) -> tuple[int, int | None]:
-    """Steps of an interval, at most `every`, and every how many of them a snapshot is kept."""
+def interval(every: int, snapshot_every: int | None) -> int:
+    """Steps of an interval, at most `every`, that divide those of a snapshot."""
     if snapshot_every is None:
-        return every, None
-    inside = next(n for n in range(min(every, snapshot_every), 0, -1) if snapshot_every % n == 0)
-    return inside, snapshot_every // inside
+        return every
+    return next(n for n in range(min(every, snapshot_every), 0, -1) if snapshot_every % n == 0)

@@ -28,9 +28,9 @@ def learn_function(
 ) -> tuple[Learned, judgement.Judged | None, Target]:
     """Train on fresh rows, and judge on others."""
     seed = int(regressor.seed)
-    recipe = regressor._recipe(None)
     with arithmetic(regressor.precision):
         target = target_of(f, low, high, real())
+        recipe = regressor._recipe(None, len(target.low), target.outputs)
         x, y = target.draw(_MEASURED, [seed, 1])
         measured, outputs = scaling(x, y, np.ones(len(x)), recipe)
         inputs = target.uniform() if recipe.standardise else measured

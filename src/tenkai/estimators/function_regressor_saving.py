@@ -32,7 +32,8 @@ def save(regressor: FunctionRegressor, path: Path | str) -> None:
         path, arrays, class_name="FunctionRegressor", arguments=arguments,
         names=() if columns is None else tuple(map(str, columns)),
         inputs=regressor.n_features_in_, targets=list(regressor.target_names_),
-        flat=regressor.flat_, held_out=None if held is None else dataclasses.asdict(held),
+        flat=regressor.flat_, best_step=regressor.best_step_,
+        held_out=None if held is None else dataclasses.asdict(held),
         fit={"status": dataclasses.asdict(made.status), "history": list(made.history),
              "seconds": made.seconds, "steps": made.steps},
     )  # fmt: skip
@@ -60,7 +61,7 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
         found = Calibration(**parts["calibration"])
         made.calibration_ = found._replace(rows=float(found.rows))
         made.shown_ = parts["shown"]
-    made.n_iter_ = fit["steps"]
+    made.n_iter_, made.best_step_ = fit["steps"], meta["best_step"]
     made.fit_ = Fit(
         made.model_, status_from(fit["status"]), fit["history"], fit["seconds"], fit["steps"]
     )

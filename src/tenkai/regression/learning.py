@@ -28,8 +28,9 @@ class Recipe:
     """What is trained and how: Adam, weight decay, a rate that falls by a cosine or stays.
 
     `batch` rows a step, None for all. `share` of the rows is left out of each member; every
-    `every` steps they judge it, and its best weights are kept; `patience` judgements in which no
-    member became better end the training.
+    `every` steps they judge it, and all members are kept as they were at the step that is best on
+    average: were each to choose its own, the rows that chose it would flatter it. `patience`
+    judgements in which no member became better end the training.
     """
 
     hidden: tuple[int, ...] = (64, 64)
@@ -44,7 +45,7 @@ class Recipe:
     share: float = 0.1
     every: int = 60
     patience: int | None = None
-    snapshots: int | None = None  # in intervals
+    snapshots: int | None = None  # in steps
     standardise: bool = True
     seed: int = 0
 
@@ -54,10 +55,14 @@ class Recipe:
 
 
 class Learned(NamedTuple):
-    """A trained ensemble with NumPy arrays, its training, which rows each member left out."""
+    """A trained ensemble with NumPy arrays, its training, which rows each member left out.
+
+    `step` is the one at which the ensemble was kept.
+    """
 
     model: RegressionNetwork
     fit: Fit
+    step: int
     out: Bool[np.ndarray, "members rows"] | None
 
 
@@ -127,9 +132,25 @@ def _asked(recipe: Recipe, judged: Any) -> dict[str, Any]:
     return {
         "rule": rule(recipe.rate, recipe.steps, recipe.cosine, recipe.decay),
         "steps": recipe.steps, "members": recipe.members, "every": recipe.every,
-        "key": jax.random.key(recipe.seed), "snapshot_every": recipe.snapshots,
+        "key": jax.random.key(recipe.seed), "snapshot_every": _kept(recipe, judged),
         "patience": None if judged is None else recipe.patience, "stage": "squared error",
     }  # fmt: skip
+
+
+def _kept(recipe: Recipe, judged: Any) -> int | None:
+    """Every how many intervals the members are kept: always where one of them will be chosen."""
+    if judged is not None:
+        return 1
+    return None if recipe.snapshots is None else recipe.snapshots // recipe.every
+
+
+def _best(made: Fit) -> tuple[int, Any]:
+    """The step at which the members were best on average on what they left out, and they then."""
+    judged = {h["step"]: h["validation"] for h in made.history if h["validation"] is not None}
+    kept = [(judged[step], step, core) for step, core in made.snapshots if step in judged]
+    if not kept:
+        return made.steps, made.model
+    return min(kept, key=lambda one: one[0])[1:]
 
 
 def real() -> Any:
@@ -160,9 +181,12 @@ def _learned(
         still = jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, core)
         return RegressionNetwork(still, inputs, outputs, recipe.members)
 
-    snapshots = [(step, whole(core)) for step, core in made.snapshots]
-    model = whole(made.model)
+    every = recipe.snapshots
+    asked = [] if every is None else [s for s in made.snapshots if s[0] % every == 0]
+    snapshots = [(step, whole(core)) for step, core in asked]
+    step, core = _best(made)
+    model = whole(core)
     fitted = Fit(
         model, made.status, list(made.history), made.seconds, made.steps, snapshots, made.members
     )
-    return Learned(model, fitted, out)
+    return Learned(model, fitted, step, out)

@@ -19,6 +19,11 @@ class Table(NamedTuple):
         return len(self.weight)
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns, targets."""
+        return len(self.weight), self.x.shape[1], self.y.shape[1]
+
+    @property
     def effective(self) -> float:
         """How many rows of equal weight these are worth (Kish 1965)."""
         return float(self.weight.sum() ** 2 / (self.weight**2).sum())
