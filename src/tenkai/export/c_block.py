@@ -159,7 +159,7 @@ class BlockWriter:
     def _at(self, op: Operation, places: Sequence[Place], index: Sequence[str]) -> list[str]:
         whole = op.outputs[0].shape
         return [
-            p.at(index) if same_shape(v.shape, whole) else p.at(())
+            p.at(index if same_shape(v.shape, whole) else _own(index, v))
             for p, v in zip(places, op.inputs, strict=True)
         ]
 
@@ -212,11 +212,11 @@ class BlockWriter:
         if id(value) in texts:
             return texts[id(value)]
         place = self.place(value)
-        if value.shape == () or not same_shape(value.shape, group.shape):
-            return place.at(())
-        if linear and place.base:
+        if linear and group.shape and same_shape(value.shape, group.shape) and place.base:
             return stored(place.base, (value.count,), self.words.names, place.offset).at(index)
-        return place.at(index) if not linear or len(group.shape) < 2 else place.at(())
+        if linear and len(group.shape) > 1:  # one number everywhere
+            return place.at(_own([], value))
+        return place.at(_own(index, value))
 
     # -- memory --------------------------------------------------------------------------------
 
@@ -253,6 +253,13 @@ class _Pool:
     dtype: np.dtype
     count: int
     last: int
+
+
+def _own(index: Sequence[str], value: Value) -> list[str]:
+    """The index of an operand that has fewer axes, or some of length one."""
+    places = index[len(index) - len(value.shape) :] if value.shape else []
+    places = places or ["0"] * len(value.shape)
+    return ["0" if str(n) == "1" else i for i, n in zip(places, value.shape, strict=True)]
 
 
 def _begin(op: Operation, words: Any) -> str | None:

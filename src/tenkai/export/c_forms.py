@@ -129,12 +129,24 @@ def _extreme(op: Operation, args: Sequence[str], words: Any) -> str:
         if value.uniform and value.constant is not None and not np.isnan(value.constant.flat[0]):
             if other.replace("_", "").isalnum():
                 return f"({other} {sign} {known} ? {known} : {other})"
-    return _support(op.kind)(op, args, words)
+    whole = {"max": "greater", "min": "lesser"}[op.kind]
+    name = op.kind if op.outputs[0].dtype.kind == "f" else whole
+    return f"{words.take(name, op.outputs[0].dtype)}({bare(args[0])}, {bare(args[1])})"
+
+
+@_element("lt_to", "le_to", "eq_to")
+def _total_order(op: Operation, args: Sequence[str], words: Any) -> str:
+    name = words.take("below" if op.inputs[0].dtype.kind == "f" else "lower", op.inputs[0].dtype)
+    before = f"{name}({bare(args[0])}, {bare(args[1])})"
+    after = f"!{name}({bare(args[1])}, {bare(args[0])})"
+    return {"lt_to": before, "le_to": f"({after})", "eq_to": f"(!{before} && {after})"}[op.kind]
 
 
 @_element("integer_pow", "square")
 def _integer_pow(op: Operation, args: Sequence[str], words: Any) -> str:
     exponent = op.params["y"] if op.kind == "integer_pow" else 2
+    if exponent == 0:
+        return number(1, op.outputs[0].dtype)
     return f"{words.power(exponent, op.outputs[0].dtype)}({bare(args[0])})"
 
 
@@ -169,8 +181,10 @@ def _select(op: Operation, args: Sequence[str], words: Any) -> str:
 @_element("clamp")
 def _clamp(op: Operation, args: Sequence[str], words: Any) -> str:
     low, x, high = args
-    most = f"{words.take('max', op.outputs[0].dtype)}({bare(x)}, {bare(low)})"
-    return f"{words.take('min', op.outputs[0].dtype)}({most}, {bare(high)})"
+    dtype = op.outputs[0].dtype
+    names = ("max", "min") if dtype.kind == "f" else ("greater", "lesser")
+    most = f"{words.take(names[0], dtype)}({bare(x)}, {bare(low)})"
+    return f"{words.take(names[1], dtype)}({most}, {bare(high)})"
 
 
 @_element("convert_element_type")
@@ -279,6 +293,7 @@ def _pad(op: Operation, places: Sequence[Place], words: Any) -> Any:
                 continue
             moved = plus(i, str(-before)) if before <= 0 else f"({i} - {before})"
             if between:
+                moved = f"({moved})"
                 tests.append(f"{moved} % {between + 1} == 0")
                 moved = f"({moved} / {between + 1})"
             if before > 0 or after > 0:  # before the array the difference wraps round: greater

@@ -36,9 +36,9 @@ def header_text(program: Program, *, prefix: str, dtype: str, sizes: dict[str, i
         raise InputError("dtype", expected="'double' or 'float'", got=repr(dtype), do="pass one")
     prefix = Namespace(reserved(), ascii_only=True).new(prefix).lower()
     real = np.dtype(_REAL[dtype])
-    words, top = Words(prefix, real), Namespace(ascii_only=True)
+    top = Namespace(ascii_only=True)
     public = {f.name: top.new(f"{prefix}_{f.name}") for f in program.functions}
-    constants = Constants(top, prefix)
+    words, constants = Words(prefix, real, top), Constants(top, prefix)
     names = constant_names(program.constants, real.name)
     functions = []
     for function in program.functions:

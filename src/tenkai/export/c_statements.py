@@ -23,6 +23,12 @@ def register(*kinds: str) -> Callable[[Statement], Statement]:
     return add
 
 
+def extreme(w: Any, name: str, dtype: np.dtype) -> str:
+    """The function for "max" or "min" of that type; any other name stays."""
+    whole = {"max": "greater", "min": "lesser"}
+    return w.words.take(name if dtype.kind == "f" else whole.get(name, name), dtype)
+
+
 def declared(w: Any, value: Value, name: str) -> Place:
     """A number of its own as ``T name``, or memory for an array."""
     if value.shape == ():
@@ -51,7 +57,7 @@ def _reduce(w: Any, op: Operation) -> list[str]:
         "reduce_or": ("0", f"{name} = {name} || {text};"),
     }.get(op.kind, ("", ""))
     if op.kind in ("reduce_max", "reduce_min"):
-        function = w.words.take(op.kind.removeprefix("reduce_"), dtype)
+        function = extreme(w, op.kind.removeprefix("reduce_"), dtype)
         start, line = (
             _least(dtype, op.kind == "reduce_max"),
             f"{name} = {function}({text}, {name});",
@@ -118,7 +124,7 @@ def _cumulative(w: Any, op: Operation) -> list[str]:
     start = number(1 if op.kind == "cumprod" else 0, dtype)
     if joined is None:
         function = {"cummax": "max", "cummin": "min"}.get(op.kind, "logaddexp")
-        joined = f"{w.words.take(function, dtype)}({name}, {text})"
+        joined = f"{extreme(w, function, dtype)}({name}, {text})"
         start = _least(dtype, op.kind != "cummin")
     head = f"for (size_t s = 0; s < {n}; s++) {{"
     inner = [f"{name} = {joined};", f"{target.at(place)} = {name};"]
@@ -202,7 +208,7 @@ def _combined(w: Any, op: Operation, left: str, right: str) -> str:
     sign = {"scatter": "=", "scatter-add": "+=", "scatter-mul": "*="}.get(op.kind)
     if sign:
         return f"{left} {sign} {right};"
-    function = w.words.take(op.kind.removeprefix("scatter-"), op.outputs[0].dtype)
+    function = extreme(w, op.kind.removeprefix("scatter-"), op.outputs[0].dtype)
     return f"{left} = {function}({left}, {right});"
 
 
@@ -242,7 +248,7 @@ def _before(w: Any, op: Operation, pairs: list[tuple[str, str]], top: bool) -> s
     """Whether the element at q comes before the one at p, by the keys in turn."""
     text = ""
     for (a, b), value in zip(reversed(pairs), reversed(op.inputs[: len(pairs)]), strict=True):
-        less = w.words.take("before", value.dtype)
+        less = w.words.take("before" if value.dtype.kind == "f" else "lower", value.dtype)
         first, second = (f"{less}({b}, {a})", f"{less}({a}, {b})")[:: 1 if top else -1]
         text = f"{first} || (!{second} && ({text}))" if text else first
     return text
@@ -334,3 +340,52 @@ def relaid(value: Value, axes: list[int], shape: tuple[int, ...]) -> Value:
     turned = np.ascontiguousarray(value.constant.transpose(axes)).reshape(shape)
     same = axes == sorted(axes)
     return constant(turned, value.hint + ("" if same or not value.hint else " columns"))
+
+
+@register("lu")
+def _lu(w: Any, op: Operation) -> list[str]:
+    """Elimination with the largest pivot of each column (Doolittle)."""
+    value, (out, pivots, order) = op.inputs[0], op.outputs
+    target = w.store(out)
+    copy = w.copied(value, w.place(value), target)
+    swaps, places = w.store(pivots), w.store(order)
+    loops = Loops(value.shape[:-2], w.words.names)
+    rows, columns = (w.words.size(n) for n in value.shape[-2:])
+    kind, fabs = TYPES[out.dtype.name], w.words.math("fabs", out.dtype)
+
+    def at(row: str, column: str) -> str:
+        return target.at([*loops.index, row, column])
+
+    def whole(place: Place, row: str) -> str:
+        return place.at([*loops.index, row])
+
+    lines = f"""\
+for (size_t s = 0; s < {rows}; s++) {{
+    {whole(places, "s")} = (int)s;
+}}
+for (size_t s = 0; s < {rows} && s < {columns}; s++) {{
+    size_t p = s;
+    for (size_t t = s + 1; t < {rows}; t++) {{
+        if ({fabs}({at("t", "s")}) > {fabs}({at("p", "s")})) {{
+            p = t;
+        }}
+    }}
+    {whole(swaps, "s")} = (int)p;
+    if (p != s) {{
+        const int q = {whole(places, "p")};
+        {whole(places, "p")} = {whole(places, "s")};
+        {whole(places, "s")} = q;
+        for (size_t u = 0; u < {columns}; u++) {{
+            const {kind} x = {at("s", "u")};
+            {at("s", "u")} = {at("p", "u")};
+            {at("p", "u")} = x;
+        }}
+    }}
+    for (size_t t = s + 1; t < {rows}; t++) {{
+        {at("t", "s")} /= {at("s", "s")};
+        for (size_t u = s + 1; u < {columns}; u++) {{
+            {at("t", "u")} -= {at("t", "s")} * {at("s", "u")};
+        }}
+    }}
+}}""".splitlines()
+    return copy + loops.around(lines)

@@ -49,6 +49,15 @@ static inline T @max(T a, T b) { return a > b || a != a ? a : b; }
 /* The smaller one; not a number where one is not. */
 static inline T @min(T a, T b) { return a < b || a != a ? a : b; }
 """,
+    "greater": """\
+static inline T @greater(T a, T b) { return a > b ? a : b; }
+""",
+    "lesser": """\
+static inline T @lesser(T a, T b) { return a < b ? a : b; }
+""",
+    "lower": """\
+static inline int @lower(T a, T b) { return a < b; }
+""",
     "round_even": """\
 /* The nearest whole number; halves go to the even one. */
 static inline T @round_even(T x)
@@ -101,6 +110,13 @@ static inline T @logaddexp(T a, T b)
     "before": """\
 /* Whether a comes before b in a sorted array; what is not a number comes last. */
 static inline int @before(T a, T b) { return a < b || (b != b && a == a); }
+""",
+    "below": """\
+/* a < b in the total order: -0 before 0, what is not a number last. */
+static inline int @below(T a, T b)
+{
+    return a < b || (b != b && a == a) || (a == b && signbit(a) && !signbit(b));
+}
 """,
     "divide": """\
 /* Whole numbers divided towards zero; -1 where b is zero. */

@@ -49,10 +49,11 @@ def reserved() -> set[str]:
 class Words:
     """Texts of sizes, and C functions to take along."""
 
-    def __init__(self, prefix: str, real: np.dtype):
-        self.prefix, self.real = prefix, real
+    def __init__(self, prefix: str, real: np.dtype, top: Namespace):
+        self.prefix, self.real, self.top = prefix, real, top
         self.names: dict[str, str] = {}
-        self.taken: dict[str, str] = {}
+        self.taken: dict[str, str] = {}  # function: its source
+        self._called: dict[tuple[str, str], str] = {}
 
     def size(self, size: Size) -> str:
         try:
@@ -77,16 +78,14 @@ class Words:
         return self._take(name, power_source(exponent).replace("@NAME", f"@{name}"), name, dtype)
 
     def _take(self, key: str, source: str, name: str, dtype: np.dtype) -> str:
-        kind = TYPES[dtype.name]
-        own = "" if dtype == self.real else "_" + kind.replace(" ", "_")
-        called = f"{self.prefix}_{name}{own}"
-        if called not in self.taken:
-            text = source.replace(f"@{name}", called).replace("@", f"{self.prefix}_")
-            text = re.sub(r"\bT\b", kind, text)
-            single = dtype.name == "float32"
-            text = text.replace("~", "f" if single else "").replace("#", "f" if single else "")
-            self.taken[called] = text
-        return called
+        kind, single = TYPES[dtype.name], "f" if dtype.name == "float32" else ""
+        if (key, kind) not in self._called:
+            own = "" if dtype == self.real else "_" + kind.replace(" ", "_")
+            called = self.top.new(f"{self.prefix}_{name}{own}")
+            text = re.sub(r"\bT\b", kind, source.replace(f"@{name}", called))
+            self._called[key, kind] = called
+            self.taken[called] = text.replace("~", single).replace("#", single)
+        return self._called[key, kind]
 
     def start(self, text: str, size: Size, block: Size) -> str:
         """Where a block of an axis begins, moved inside."""

@@ -10,7 +10,7 @@ from .names import Namespace, one_line
 from .numpy_forms import FORMS, Words, bare, dtype_text, literal, typed
 
 _INLINE = 64  # characters of an expression that is written where it is read
-_TUPLES = ("sort", "split", "top_k")  # their forms give a tuple
+_TUPLES = ("sort", "split", "top_k", "lu")  # their forms give a tuple
 
 
 class Writer:
@@ -100,7 +100,8 @@ class Writer:
             comment = self._comment(value.shape, op.source)
             shape = self.words.shape(value.shape)
             lines.append(f"{name} = np.empty({shape}, {dtype_text(value.dtype)}){comment}")
-        steps = f"range({length})" if not op.params["reverse"] else f"reversed(range({length}))"
+        backwards = f"range({length} - 1, -1, -1)"
+        steps = backwards if op.params["reverse"] else f"range({length})"
         lines_of_body, results = self.block(body)
         inner += lines_of_body
         inner += [f"{n}[{index}] = {bare(r)}" for n, r in zip(kept, results[carried:], strict=True)]

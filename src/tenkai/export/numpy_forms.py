@@ -173,6 +173,13 @@ def _convert(op: Operation, args: list[str], words: Words) -> str:
     return f"{args[0]}.astype(np.{op.outputs[0].dtype.name})"
 
 
+@_register("lt_to", "le_to", "eq_to")
+def _total_order(op: Operation, args: list[str], words: Words) -> str:
+    name, (a, b) = words.take("_below"), args
+    before, after = f"{name}({a}, {b})", f"(~{name}({b}, {a}))"
+    return {"lt_to": before, "le_to": after, "eq_to": f"(~{before} & {after})"}[op.kind]
+
+
 @_register("dim_as_value")
 def _size_as_value(op: Operation, args: list[str], words: Words) -> str:
     return f"np.{op.outputs[0].dtype.name}({words.size(op.params['dim'])})"
@@ -471,6 +478,9 @@ def _triangular_solve(op: Operation, args: list[str], words: Words) -> str:
 @_register("cholesky")
 def _cholesky(op: Operation, args: list[str], words: Words) -> str:
     return f"np.linalg.cholesky({args[0]})"
+
+
+FORMS["lu"] = _taken("_lu")
 
 
 def typed(op: Operation, index: int) -> bool:

@@ -29,6 +29,14 @@ def module_text(program: Program, *, dtype: str, sizes: dict[str, int]) -> str:
         raise InputError(
             "dtype", expected="'float64' or 'float32'", got=repr(dtype), do="pass one of these"
         )
+    for function in program.functions:
+        if function.name in _RESERVED:
+            raise InputError(
+                "name of a function",
+                expected="a name that is not one of Python's own",
+                got=repr(function.name),
+                do="call it otherwise",
+            )
     names = constant_names(program.constants, dtype)
     top = Namespace({*_RESERVED, *(f.name for f in program.functions)})
     constants = Constants(top)

@@ -259,3 +259,28 @@ def _argument(name, value, dtype, shape):
     if array.ndim != len(shape) or any(k is not None and k != n for n, k in sizes):
         raise ValueError(f"{name}: expected shape {shape}; got {array.shape}")
     return array
+
+
+def _below(x, y):
+    """``x < y`` in the total order: -0 before 0, what is not a number last."""
+    if np.asarray(x).dtype.kind != "f":
+        return x < y
+    zeros = (x == y) & np.signbit(x) & ~np.signbit(y)
+    return (x < y) | (np.isnan(y) & ~np.isnan(x)) | zeros
+
+
+def _lu(x):
+    """Elimination with the largest pivot of each column: factors, swaps, order of rows."""
+    out = np.array(x)
+    rows, columns = out.shape[-2:]
+    swaps = np.zeros(out.shape[:-2] + (min(rows, columns),), np.int32)
+    order = np.broadcast_to(np.arange(rows, dtype=np.int32), out.shape[:-1]).copy()
+    for place in np.ndindex(out.shape[:-2]):
+        a, o = out[place], order[place]
+        for s in range(min(rows, columns)):
+            p = s + int(np.argmax(np.abs(a[s:, s])))
+            swaps[place + (s,)] = p
+            a[[s, p]], o[[s, p]] = a[[p, s]], o[[p, s]]
+            a[s + 1 :, s] /= a[s, s]
+            a[s + 1 :, s + 1 :] -= np.outer(a[s + 1 :, s], a[s, s + 1 :])
+    return out, swaps, order

@@ -20,6 +20,7 @@ from tenkai.errors import InputError
 
 from .ir import Block, Size, Value, constant
 from .program import Argument, Function
+from .pieces import PIECES
 from .simplify import Builder, without_dead_code
 
 _CALLS = {  # primitive: the parameter that holds what it calls
@@ -217,6 +218,8 @@ class _Walk:
             return self.inline(older, inputs, builder)
         avals = [(_sizes(v.aval.shape), np.dtype(v.aval.dtype)) for v in equation.outvars]
         source = _source(equation)
+        if kind in PIECES:
+            return PIECES[kind](builder, inputs, params, avals, source)
         if kind in ("scan", "while", "cond"):
             return getattr(self, f"_{kind}")(params, inputs, avals, builder, source)
         if kind == "tenkai_convolution":
@@ -254,16 +257,23 @@ class _Walk:
     ) -> list[Value]:
         a, b = params["cond_nconsts"], params["body_nconsts"]
         state = inputs[a + b :]
-        blocks = []
-        for jaxpr, consts in (
-            (params["cond_jaxpr"], inputs[:a]),
-            (params["body_jaxpr"], inputs[a : a + b]),
-        ):
-            inner = builder.inside(hoists=True)
-            slots = _slots(jaxpr.jaxpr.invars[len(consts) :], inner)
-            outputs = self.inline(jaxpr, consts + slots, inner)
-            blocks.append(Block(slots, inner.operations, outputs))
-        return builder.append("while", state, {}, avals, tuple(blocks), source)
+        test, body = params["cond_jaxpr"], params["body_jaxpr"]
+        inner = builder.inside(hoists=True)
+        slots = _slots(test.jaxpr.invars[a:], inner)
+        (again,) = self.inline(test, inputs[:a] + slots, inner)
+        if again.shape:  # one test a row: while any goes on
+            axes = {"axes": tuple(range(len(again.shape)))}
+            (again,) = inner.emit("reduce_or", [again], axes, [((), again.dtype)], source=source)
+        first = Block(slots, inner.operations, [again])
+        inner = builder.inside(hoists=True)
+        slots = _slots(body.jaxpr.invars[b:], inner)
+        outputs = self.inline(body, inputs[a : a + b] + slots, inner)
+        (goes_on,) = self.inline(test, inputs[:a] + slots, inner)
+        if goes_on.shape:  # a row that has ended stays as it is
+            pairs = zip(slots, outputs, strict=True)
+            outputs = [_chosen(inner, goes_on, old, new, source) for old, new in pairs]
+        second = Block(slots, inner.operations, outputs)
+        return builder.append("while", state, {}, avals, (first, second), source)
 
     def _cond(
         self, params: Any, inputs: list[Value], avals: list, builder: Builder, source: str
@@ -275,6 +285,15 @@ class _Walk:
             outputs = self.inline(branch, operands, inner)
             blocks.append(Block([], inner.operations, outputs))
         return builder.append("cond", [index], {}, avals, tuple(blocks), source)
+
+
+def _chosen(builder: Builder, rows: Value, old: Value, new: Value, source: str) -> Value:
+    """`new` in the rows that are true, `old` in the others."""
+    spread = {"shape": new.shape, "broadcast_dimensions": tuple(range(len(rows.shape)))}
+    avals = [(new.shape, rows.dtype)]
+    (which,) = builder.emit("broadcast_in_dim", [rows], spread, avals, source=source)
+    avals = [(new.shape, new.dtype)]
+    return builder.emit("select_n", [which, old, new], {}, avals, source=source)[0]
 
 
 def _slots(variables: Sequence[Any], inner: Builder) -> list[Value]:
