@@ -266,6 +266,16 @@ def test_setup_inside_jit():
     assert same(once(model), optim.update(optim.setup(SGD, model), model, ones(model))[1])
 
 
+def test_a_rule_with_traced_numbers():
+    @jax.jit
+    def once(rate, x):
+        state = optim.setup(optax.sgd(rate, momentum=0.9), [x, x + 1])
+        return optim.update(state, [x, x + 1], [x, x])[1]
+
+    for rate in (0.1, 0.5):  # the second call finds the program of the first
+        np.testing.assert_allclose(once(rate, jnp.ones(2))[1], 2 - rate, rtol=1e-6)
+
+
 def test_flags_and_numbers_compile_nothing():
     model = affine()
     state = optim.setup(TUNED, model)

@@ -41,7 +41,9 @@ TARGET = np.float32(3.0)
 
 def test_fit_keeps_tied_arrays_tied():
     w = jnp.zeros(2)
-    tied = tk.fit(Pair(w, w), pull, TARGET, rule=SGD, steps=100).model
+    fitted = tk.fit(Pair(w, w), pull, TARGET, rule=SGD, steps=100)
+    assert fitted.history[0]["event"] == "one array: first = second"
+    tied = fitted.model
     np.testing.assert_array_equal(tied.first, tied.second)
     np.testing.assert_allclose(tied.first, 2.0, rtol=1e-5)  # between 3 and 1
     loose = tk.fit(Pair(w, w + 0), pull, TARGET, rule=SGD, steps=100).model

@@ -17,7 +17,7 @@ def settle(trainer: Trainer, state: State, seconds: float) -> tuple[State, Statu
     """Judge the members, validate, write the history; a status where the fit is to stop."""
     count = trainer.members or 1
     tally = Tally(*(np.atleast_1d(x) for x in jax.device_get(state.carry.walker.tally)))
-    events = [] if state.history or trainer.note is None else [trainer.note]
+    events = [] if state.history else list(trainer.notes)
     before = state.carry
     rate = learning_rate(before.walker.opt, before.walker.rate, state.alive)
     state = judge(state, tally, count, events)

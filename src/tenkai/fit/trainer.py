@@ -54,10 +54,8 @@ class Task:
 class Trainer:
     """The compiled programs of one fit with their fixed arguments, laid out on the devices.
 
-    `note` says, where it is so, why the fit does not use the devices there are.
+    `notes` say which arrays are tied, and why the fit does not use the devices there are.
     """
-
-    note: str | None = None
 
     def __init__(self, task: Task):
         self.task = task
@@ -66,14 +64,15 @@ class Trainer:
         self.stacked = self.stream.stack_length(task.every) if self.stream else None
         self.arrays, self._static = eqx.partition(task.model, is_array)
         self.key = jax.random.key_data(task.key)
-        self.start, layout = self._optimiser()
+        self.start, rule, layout = self._optimiser()
+        self.notes = [f"one array: {names}" for names in layout.ties]
         self._check_model()
         first = self.stream.batch(0) if self.stream else task.data
         self.leaves, structure, axes = leaves_of(first, task.member_axes)
         self._check_members(self.leaves, axes)
         plan = Plan(
             objective=task.objective,
-            rule=task.rule if self.start is None else self.start.rule,
+            rule=rule,
             layout=layout,
             static=Frozen.of(self._static),
             data=structure,
@@ -87,13 +86,13 @@ class Trainer:
         _check_hashable(plan)
         self._place(self._split(plan))
 
-    def _optimiser(self) -> tuple[optim.State | None, optim.Layout]:
-        """The state to begin with, if one was given, and what is trained."""
-        rule = self.task.rule
-        if not isinstance(rule, optim.State):
-            return None, optim.Layout.of(self.arrays)
-        layout = rule.layout.onto(self.arrays)
-        return dataclasses.replace(rule, layout=layout), layout
+    def _optimiser(self) -> tuple[optim.State | None, optax.GradientTransformation, optim.Layout]:
+        """The state to begin with, if one was given; the rule; what is trained."""
+        given = self.task.rule
+        if not isinstance(given, optim.State):
+            return None, given, optim.Layout.of(self.arrays)
+        layout = given.layout.onto(self.arrays)
+        return dataclasses.replace(given, layout=layout), given.rule, layout
 
     def _check_model(self) -> None:
         leaves = jax.tree.leaves((self.arrays, self.start))
@@ -208,7 +207,8 @@ class Trainer:
             except InputError:
                 raise
             except Exception as error:
-                self.note = f"on one device: split over devices it fails ({type(error).__name__})"
+                why = f"split over devices it fails ({type(error).__name__})"
+                self.notes.append(f"on one device: {why}")
                 self._place(dataclasses.replace(self.plan, mesh=None, split=None))
         return self._begin()
 

@@ -152,7 +152,7 @@ class LULinear(AbstractBijection):
     cond_shape: ClassVar[None] = None
 
     def __init__(self, dim: int):
-        self.lower = self.upper = jnp.zeros((dim, dim))
+        self.lower, self.upper = jnp.zeros((dim, dim)), jnp.zeros((dim, dim))  # one would be tied
         self.log_diagonal = jnp.zeros(dim)
         self.shape = (dim,)
 

@@ -88,6 +88,12 @@ class Layout:
         """The name of each variable, that of its first leaf, as ``layers.0.weight``."""
         return tuple(name_of(self.paths[leaves[0]]) for leaves in self.variables)
 
+    @property
+    def ties(self) -> tuple[str, ...]:
+        """The leaves of every tied variable, as ``encoder.W = decoder.W``."""
+        tied = [group for group in self.variables if len(group) > 1]
+        return tuple(" = ".join(name_of(self.paths[i]) for i in group) for group in tied)
+
     def onto(self, part: PyTree) -> Layout:
         """The same variables in a part of the model, in which leaves that are not trained lack.
 

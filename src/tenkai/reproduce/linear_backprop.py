@@ -57,7 +57,7 @@ def by_hand(model: Line, x: Array, t: Array) -> Line:
 
 
 @jax.jit
-def table(x: Float[Array, steps]) -> tuple[Array, Array]:
+def table(x: Float[Array, " steps"]) -> tuple[Array, Array]:
     """One row per step as `TABLE`, with automatic gradients; and the gradients by hand."""
 
     def step(carry: Any, x: Array) -> tuple[Any, tuple[Array, Array]]:
@@ -163,8 +163,8 @@ def graph(model: Line, x: float) -> list[Node]:
     numbers = np.asarray(jax.jit(lambda n: jnp.stack(values(n)))(nothing))
     slopes = np.asarray(jax.jit(jax.grad(lambda n: values(n)[-1]))(nothing))
     place = {v: i for i, v in enumerate([*traced.invars, *(e.outvars[0] for e in traced.eqns)])}
-    names = ["W", "x", "b", "t"] + [SIGNS.get(e.primitive.name, e.primitive.name)
-                                    for e in traced.eqns]  # fmt: skip
+    names = ["W", "x", "b", "t"]
+    names += [SIGNS.get(e.primitive.name, str(e.primitive.name)) for e in traced.eqns]
     from_ = [()] * len(inputs) + [
         tuple(place[v] for v in e.invars if not isinstance(v, Literal)) for e in traced.eqns
     ]
@@ -177,7 +177,8 @@ def graph(model: Line, x: float) -> list[Node]:
 def draw(paths: Line, nodes: list[Node], path: Path) -> None:
     """The graph above; below it the descent on the contours, and the line it found."""
     figure = new_figure(9.0, 7.2)
-    above, below = figure.subfigures(2, 1, height_ratios=[0.8, 1])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[0.8, 1])
+    above, below = halves
     draw_graph(above.subplots(), nodes)
     left, right = below.subplots(1, 2)
     grid = np.linspace(-1, 3, 161)
@@ -232,7 +233,7 @@ def _arrows(ax: Any, start: tuple[float, float], end: tuple[float, float], node:
         bend = {"connectionstyle": "arc3,rad=.12", "color": colour}
         ax.annotate("", stop, begin, arrowprops=style | bend)
     middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
-    slope = float(np.sign(end[1] - start[1]))  # labels stand beside slanted arrows, not on them
+    slope = int(np.sign(end[1] - start[1]))  # labels stand beside slanted arrows, not on them
     for number, colour, side in ((node.value, INK, 1), (node.gradient, AHEAD, -1)):
         ax.annotate(f"{number:.4f}".replace("-", "−"), middle,
                     (side * slope * 13, -side * (9 if slope else 13)), textcoords="offset points",
