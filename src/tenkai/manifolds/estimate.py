@@ -44,7 +44,7 @@ class Estimate(NamedTuple):
 def block_size(rows: int) -> int:
     """Rows of a block: about a quarter of a million kernels, a power of two."""
     wanted = max(_LEAST, min(_MOST, _BLOCK_NUMBERS // max(rows, 1)))
-    return 1 << (wanted.bit_length() - 1)
+    return min(1 << (wanted.bit_length() - 1), 1 << max(rows - 1, 1).bit_length())
 
 
 def smallest(dtype: Any) -> float:
@@ -107,7 +107,7 @@ def estimate(
 
 def error(kernel: str, left_out: bool, u: Array, rows: Rows) -> Array:
     """``sum seen (x - f)^2 / sum seen x^2``, the share of the variance that is missed."""
-    return _missed(kernel, left_out, u, rows)
+    return _missed(kernel, left_out, jnp.asarray(u), jax.tree.map(jnp.asarray, rows))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
