@@ -121,6 +121,13 @@ def over_members(fields: PyTree, which: np.ndarray) -> tuple[Callable[[Callable]
     return over, len(which)
 
 
+def shown(fields: PyTree, which: np.ndarray) -> PyTree:
+    """The arrays of those members as their program holds them, whose paths name its constants."""
+    arrays = eqx.filter(wide(fields), eqx.is_array)
+    some = jax.tree.map(lambda a: a[which], arrays)
+    return jax.tree.map(lambda a: a[0], some) if len(which) == 1 else some
+
+
 def chosen(fields: PyTree, member: Any) -> PyTree:
     """One of several members, by a number that is only known when the program runs."""
     arrays, rest = eqx.partition(wide(fields), eqx.is_array)

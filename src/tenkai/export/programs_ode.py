@@ -16,7 +16,7 @@ from ..estimators.neural_ode import NeuralODE
 from ..models.ensemble import Ensemble
 from ..unfold import Interval, runge_kutta
 from .program import Argument, Function, Program
-from .programs import Wanted, build, over_members
+from .programs import Wanted, build, over_members, shown
 
 _SLACK = 1e-6  # of a step, by which a gap may be longer: that of `models.grid.substeps`
 
@@ -39,7 +39,9 @@ def _(model: NeuralODE, wanted: Wanted) -> Program:
         )),
     )  # fmt: skip
     title = f"NeuralODE of {', '.join(model.data_.names)}"
-    return Program(title, functions, notes, {"fields": model.model_})
+    trusted = shown(ensemble.fields, np.flatnonzero(ensemble.trusted))
+    named = {"field": trusted, "state": ensemble.state, "inputs": ensemble.inputs}
+    return Program(title, functions, notes, named)
 
 
 def state_names(model: NeuralODE) -> tuple[str, ...]:

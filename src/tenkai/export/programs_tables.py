@@ -67,7 +67,8 @@ def _(model: UKR, wanted: Wanted) -> Program:
     count = manifold.latents
 
     def transform(x: Array) -> Array:
-        return jax.vmap(manifold.nearest_latent)(x)
+        placed = jax.tree.map(jnp.asarray, manifold)  # a latent is chosen while it runs
+        return jax.vmap(placed.nearest_latent)(x)
 
     def inverse_transform(z: Array) -> Array:
         return jax.vmap(manifold.inverse_transform)(z)

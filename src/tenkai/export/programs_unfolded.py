@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -27,7 +28,8 @@ def _(model: Unfolded, wanted: Wanted) -> Program:
     arguments = tuple(_argument(n, a) for n, a in zip(names, leaves, strict=True))
 
     def solve(*inputs: Array) -> Any:
-        return run(iteration, parameters, jax.tree.unflatten(tree, inputs), model.layers)
+        known = jax.tree.map(jnp.asarray, parameters)  # layers choose theirs while they run
+        return run(iteration, known, jax.tree.unflatten(tree, inputs), model.layers)
 
     some = [jax.ShapeDtypeStruct((1, *a.shape), a.dtype) for a in leaves]
     with model._arithmetic():

@@ -52,7 +52,11 @@ class MeanField(eqx.Module):
         def one(field: Any) -> Array:
             return field(self.time.forward(t), z, drive)
 
-        slope = eqx.filter_vmap(one, in_axes=(eqx.if_array(0),))(self.fields).mean(0)
+        sizes = {a.shape[0] for a in jax.tree.leaves(self.fields) if eqx.is_array(a)}
+        if sizes == {1}:  # a single member is not a batch: its program is what it seems
+            slope = one(jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, self.fields))
+        else:
+            slope = eqx.filter_vmap(one, in_axes=(eqx.if_array(0),))(self.fields).mean(0)
         stretch = self.state.scale / self.time.scale
         return slope * stretch * jnp.where(self.state.positive, x, 1.0)
 
