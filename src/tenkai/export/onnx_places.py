@@ -24,10 +24,10 @@ def gather(w: Any, op: Operation, names: list[str]) -> str:
     whole = all(str(p["slice_sizes"][i]) == str(x.shape[i]) for i in window)
     if not whole or set(numbers.collapsed_slice_dims) != set(indexed):
         raise _missing("a gather of blocks")
-    rows = w.node("Transpose", [names[0]], perm=[*shared, *indexed, *window])
+    rows = turned(w, names[0], [*shared, *indexed, *window])
     own = list(numbers.start_indices_batching_dims)
     rest = [i for i in range(len(places.shape) - 1) if i not in own]
-    at = w.node("Transpose", [names[1]], perm=[*own, *rest, len(places.shape) - 1])
+    at = turned(w, names[1], [*own, *rest, len(places.shape) - 1])
     at = w.node("Cast", [at], to=7)
     most = w.shape([x.shape[i] - 1 for i in indexed])
     inside = w.node("Min", [w.node("Max", [at, w.integers([0])]), most])
@@ -52,7 +52,13 @@ def gather(w: Any, op: Operation, names: list[str]) -> str:
             wanted.append(("place", k))
             k += 1
     order = [before.index(axis) for axis in wanted]
-    return found if order == sorted(order) else w.node("Transpose", [found], perm=order)
+    return turned(w, found, order)
+
+
+def turned(w: Any, name: str, order: Sequence[int]) -> str:
+    """Axes in another order; nothing to do for numbers, or where it is the same."""
+    order = [int(i) for i in order]
+    return name if order == sorted(order) else w.node("Transpose", [name], perm=order)
 
 
 _REDUCE = {"scatter": "none", "scatter-add": "add", "scatter-mul": "mul", "scatter-min": "min",
@@ -70,16 +76,12 @@ def scatter(w: Any, op: Operation, names: list[str]) -> str:
     sizes = [updates.shape[i] for i in numbers.update_window_dims]
     if any(str(s) != str(x.shape[i]) for s, i in zip(sizes, window, strict=True)):
         raise _missing("a scatter of blocks")
-    rows = w.node("Transpose", [names[0]], perm=[*indexed, *window])
+    rows = turned(w, names[0], [*indexed, *window])
     own = [i for i in range(len(updates.shape)) if i not in numbers.update_window_dims]
-    new = w.node("Transpose", [names[2]], perm=[*own, *numbers.update_window_dims])
+    new = turned(w, names[2], [*own, *numbers.update_window_dims])
     at = w.node("Cast", [names[1]], to=7)
     made = w.node("ScatterND", [rows, at, new], reduction=_REDUCE[op.kind])
-    return w.node("Transpose", [made], perm=_inverse([*indexed, *window]))
-
-
-def _inverse(order: Sequence[int]) -> list[int]:
-    return [int(i) for i in np.argsort(order)]
+    return turned(w, made, np.argsort([*indexed, *window]))
 
 
 def _missing(what: str) -> InputError:
