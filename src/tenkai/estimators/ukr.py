@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from ..devices import arithmetic
 from ..manifolds import evaluation
@@ -18,7 +18,7 @@ from .sklearn_border import all_or_nothing, require_fitted
 from .ukr_judgement import status_of
 
 
-class UKR(TransformerMixin, BaseEstimator):
+class UKR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Learns latents of rows, and the surface over them, by kernel regression.
 
     ``f(z) = sum_j k(z, z_j) x_j / sum_j k(z, z_j)``, with latents z_j that minimise
@@ -29,7 +29,8 @@ class UKR(TransformerMixin, BaseEstimator):
         n_components: latents of a row.
         kernel: "gaussian", "student-t" (heavier tails) or "quartic" (zero beyond some bandwidths).
         bandwidth: of the kernel, in the units of the latents; "auto" has the smallest
-            leave-one-out error at the start.
+            leave-one-out error at the start, or is wider where narrowing to it (see `widening`)
+            would miss more.
         leave_one_out: False leaves rows in their own estimate; then use `penalty` or `box`.
         penalty: weight of the mean square of the latents.
         box: (low, high), ends between which every latent is kept; None leaves them free.

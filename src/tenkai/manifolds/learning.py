@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
 from jaxtyping import Float
 
 from ..devices import arithmetic
@@ -28,6 +29,8 @@ _WIDTHS = np.geomspace(0.02, 2.0, 14)  # bandwidths to choose from, in spreads o
 _JUDGED = 2000  # rows whose errors choose the bandwidth
 _WIDENED = 0.7  # share of the steps in which the kernel narrows to the bandwidth
 _MASS = 1e-5  # of all other kernels at a latent: below, it is isolated
+_PATIENCE = 1.02  # how much more than the least error is still no more
+_ENDLESS = 1e30  # the kernel narrows whatever the error: the bandwidth was given
 _CLEAN = 1e-6  # the least share of the variance that is noise
 _SHOWN = 1000  # rows that compare the inducing latents with all
 
@@ -87,10 +90,25 @@ class Apart(NamedTuple):
 
 
 class Latents(eqx.Module):
-    """What trains: latents in units of the bandwidth; `step` counts, so that the kernel narrows."""
+    """What trains: latents in units of the bandwidth. Whole numbers are carried, not trained.
+
+    `narrowed` counts the steps in which the kernel narrowed, `least` is the logarithm of the least
+    error so far in units of 1e-6.
+    """
 
     u: Any
-    step: Any
+    narrowed: Any
+    least: Any
+
+    @classmethod
+    def begun(cls, u: Any) -> Latents:
+        """Before the first step."""
+        return cls(u, np.int32(0), np.int32(2**30))
+
+    def width(self, widening: Any, narrowing: Any) -> Any:
+        """Of the kernel, in bandwidths."""
+        left = 1 - self.narrowed.astype(self.u.dtype) / narrowing
+        return widening ** jnp.maximum(left, 0)
 
 
 class Material(NamedTuple):
@@ -98,7 +116,7 @@ class Material(NamedTuple):
 
     rows: Rows
     weight: Any  # (n,), of sum 1
-    settings: Any  # penalty in units of the bandwidth, widening, steps in which it narrows
+    settings: Any  # penalty in units of the bandwidth, widening, steps of narrowing, patience
 
 
 @functools.cache
@@ -106,15 +124,20 @@ def objective(kernel: str, left_out: bool) -> Callable[..., tuple[Any, Aux]]:
     """``sum seen (x - f)^2 / sum seen x^2 + penalty mean |z|^2``; left out is a row of its own f.
 
     The kernel narrows geometrically from `widening` bandwidths to one: rows far apart on a torn
-    start see each other before they settle (homotopy, Meinicke et al. 2005).
+    start see each other before they settle (homotopy, Meinicke et al. 2005). It narrows in the
+    steps whose value is at most `patience` times the least so far: where a narrower kernel misses
+    more, it waits for the latents, or stays as it is.
     """
 
     def value(model: Latents, batch: Material, key: Any) -> tuple[Any, Aux]:
-        penalty, widening, narrowing = batch.settings
-        left = jnp.clip(1 - model.step / narrowing, 0, 1).astype(model.u.dtype)
-        missed = error(kernel, left_out, model.u * widening ** (-left), batch.rows)
-        size = penalty * batch.weight @ jnp.sum(model.u**2, axis=1)
-        return missed + size, Aux(state=Latents(None, model.step + 1))
+        penalty, widening, narrowing, patience = batch.settings
+        width = model.width(widening, narrowing)
+        found = error(kernel, left_out, model.u / width, batch.rows)
+        found = found + penalty * batch.weight @ jnp.sum(model.u**2, axis=1)
+        level = jnp.round(1e6 * jnp.log(jnp.maximum(found, 1e-30))).astype(model.least.dtype)
+        falls = level <= model.least + 1e6 * jnp.log(patience)
+        state = Latents(None, model.narrowed + falls, jnp.minimum(level, model.least))
+        return found, Aux(state=lax.stop_gradient(state))
 
     return value
 
@@ -180,8 +203,11 @@ def learn(
         width, _ = choose_bandwidth(recipe.kernel, starts, _cast(rows, wanted), seed=recipe.seed)
     made = _train(z / width, rows, ready.weight[chosen], width, recipe, wanted, log, progress,
                   checkpoint)  # fmt: skip
-    u = np.asarray(made.model.u, np.float64)
     history = tuple((step, np.asarray(m.u, np.float64) * width) for step, m in made.snapshots)
+    z = np.asarray(made.model.u, np.float64) * width
+    if recipe.steps and recipe.bandwidth is None:
+        width *= float(made.model.width(recipe.widening, max(_WIDENED * recipe.steps, 1.0)))
+    u = z / width
     return _gathered(x, ready, chosen, rows, u, width, recipe, made, history, notes)
 
 
@@ -208,13 +234,14 @@ def _train(
 ) -> Fit:  # fmt: skip
     steps = recipe.steps
     box = None if recipe.box is None else (recipe.box[0] / width, recipe.box[1] / width)
-    settings = recipe.penalty * width**2, recipe.widening, max(_WIDENED * steps, 1.0)
+    patience = _PATIENCE if recipe.bandwidth is None and recipe.left_out else _ENDLESS
+    settings = recipe.penalty * width**2, recipe.widening, max(_WIDENED * steps, 1.0), patience
     batch = Material(
         _cast(rows, to), np.asarray(weight / weight.sum(), to), tuple(map(to, settings))
     )
     every = max(1, steps // recipe.snapshots)
     return fit(
-        Latents(np.asarray(u, to), np.int32(0)), objective(recipe.kernel, recipe.left_out), batch,
+        Latents.begun(np.asarray(u, to)), objective(recipe.kernel, recipe.left_out), batch,
         rule=descent(recipe.rate, steps, box, recipe.rule), steps=steps,
         every=every, snapshot_every=1,
         key=jax.random.key(recipe.seed), stage="latents", log=log, progress=progress,

@@ -86,13 +86,17 @@ def surface(ax: Any, space: Space, rows: np.ndarray, found: Surface | None, shad
         places = places.reshape(*found.points.shape[:-1], -1)
         for way in lines_of(places):
             ax.plot(*way.T, **line)
+    from matplotlib.ticker import MaxNLocator
+
     names = [plain(name) for name in space.names]
     if not solid:
         x, y = (*names, "")[:2]
         return dress(ax, title="Rows and surface", x=x, y=y, legend=False)
     ax.set(xlabel=names[0], ylabel=names[1], zlabel=names[2])
     ax.set_title("Rows and surface", loc="left", color=INK)
+    ax.set_box_aspect(None, zoom=0.86)  # room for the labels
     for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+        axis.set_major_locator(MaxNLocator(4))
         axis.pane.set(facecolor="white", edgecolor=FLOW)
         axis.set_tick_params(labelsize="small")
     return ax
