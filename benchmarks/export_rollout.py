@@ -65,7 +65,9 @@ def race(quick: bool, widths: tuple[int, ...]) -> Race:
     contenders = [
         Contender("C, -O2", repeated(rollout, many), many, off(rollout)),
         Contender("jitted", repeated(jitted, many), many, off(jitted)),
-        Contender("forecast", repeated(forecast, few), few, off(lambda: with_start(forecast(), y0))),
+        Contender(
+            "forecast", repeated(forecast, few), few, off(lambda: with_start(forecast(), y0))
+        ),
     ]
     name = "-".join(map(str, (2, *widths, 2)))
     return Race(

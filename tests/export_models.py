@@ -23,8 +23,16 @@ class Case(NamedTuple):
     model: Any
     arguments: dict[str, tuple]
     wanted: dict[str, Any]
-    options: dict[str, Any] = {}
-    close: dict[str, float] = {}
+    options: dict[str, Any]
+    close: dict[str, float]
+
+
+def made(
+    model: Any, arguments: dict[str, tuple], wanted: dict[str, Any],
+    options: dict[str, Any] | None = None, close: dict[str, float] | None = None,
+) -> Case:  # fmt: skip
+    """A case, without options unless told."""
+    return Case(model, arguments, wanted, options or {}, close or {})
 
 
 def _series(count: int = 12) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -45,7 +53,7 @@ def ode(precision: str = PRECISE) -> Case:
     y0 = data[0].x[-1].astype(precision).astype(float)
     times = data[0].t[-1] + 0.125 * np.arange(101)
     ahead = model.forecast(times=times[1:])
-    return Case(
+    return made(
         model, {"vector_field": (y0,), "simulate": (y0, times), "forecast": (times[1:],)},
         {
             "vector_field": model.derivative(y0)[0], "simulate": model.simulate(y0, times).values,
@@ -66,7 +74,7 @@ def driven_ode() -> Case:
     ).fit(values, [times] * 2, inputs)  # fmt: skip
     later, future = times[-1] + 0.1 * np.arange(1, 21), np.cos(np.arange(20))[:, None]
     ahead = model.forecast(times=later, inputs=future)[1]
-    return Case(
+    return made(
         model,
         {"simulate": (np.array([0.2]), later, future), "forecast": (np.int32(1), later, future)},
         {
@@ -82,7 +90,7 @@ def sde() -> Case:
         x[k + 1] = 0.9 * x[k] + 0.2 * rng.standard_normal(1)
     model = tk.NeuralSDE(positive=False).fit(x, t=0.125)
     times, y0 = 0.125 * np.arange(4), np.array([[0.3], [-0.1]])
-    return Case(
+    return made(
         model, {"drift": (y0[0],), "diffusion": (y0[0],), "simulate": (y0, times, _noise(model))},
         {
             "drift": model.drift(y0[0])[0], "diffusion": model.diffusion(y0[0])[0],
@@ -117,7 +125,7 @@ def latent() -> Case:
     given = one.t, np.nan_to_num(one.x), ~np.isnan(one.x)
     at = np.linspace(one.t[0], one.t[-1] + 2, 100)
     code, path = model.encode(), model.reconstruct(times=at)[3]
-    return Case(
+    return made(
         model, {"encode": given, "forecast": (*given, at), "predict_proba": given},
         {
             "encode": (code.mean[3], code.sd[3]),
@@ -145,16 +153,16 @@ def rnn(sides: str = "past") -> Case:
         later = one.t[-1] + 0.0625 * np.arange(1, 101)
         noise = np.random.default_rng(0).standard_normal((4, 104, 2))[:, :100]
         arguments["forecast"] = (*given, later, noise)
-        made = model.forecast(times=later, data=[one.x], t=[one.t], draws=4)
-        wanted["forecast"] = (None, made.mean)  # the draws are told only by their quantiles
-    return Case(model, arguments, wanted)
+        ahead = model.forecast(times=later, data=[one.x], t=[one.t], draws=4)
+        wanted["forecast"] = (None, ahead.mean)  # the draws are told only by their quantiles
+    return made(model, arguments, wanted)
 
 
 def classifier() -> Case:
     x = np.random.default_rng(0).normal(size=(60, 2))
     model = tk.ODEClassifier(steps=5, width=6).fit(x, (np.hypot(*x.T) < 1).astype(int))
     rows = x[:9]
-    return Case(
+    return made(
         model, {"predict_proba": (rows,), "predict": (rows,)},
         {"predict_proba": model.predict_proba(rows), "predict": model.predict(rows)},
     )  # fmt: skip
@@ -182,7 +190,7 @@ def _density_case(model: Any, x: np.ndarray, close: dict[str, float]) -> Case:
     choice = same.random(9)
     random.choice(len(shares), 9, p=shares)  # takes the same uniform numbers
     z = random.standard_normal((9, 2))
-    return Case(
+    return made(
         model,
         {
             "score_samples": (x,), "transform": (x,), "inverse_transform": (z,),
@@ -199,7 +207,7 @@ def _density_case(model: Any, x: np.ndarray, close: dict[str, float]) -> Case:
 def algorithm() -> Case:
     A = np.random.default_rng(0).normal(size=(6, 9))
     model, y = tk.algorithms.tista(A, 0.1, 0.1, layers=4), np.ones((3, 6))
-    return Case(model, {"solve": (y,)}, {"solve": model(y)}, {"example": y})
+    return made(model, {"solve": (y,)}, {"solve": model(y)}, {"example": y})
 
 
 def control() -> Case:
@@ -208,7 +216,7 @@ def control() -> Case:
         control=tk.problems.LinearGain(),
     ).solve()  # fmt: skip
     t, x = np.float64(found.time[7]), np.array([0.7])
-    return Case(
+    return made(
         found, {"control": (t, x), "trajectory": (t,)},
         {"control": found.control(t, x), "trajectory": found.states[7]},
     )  # fmt: skip
@@ -219,7 +227,7 @@ def plan() -> Case:
         lambda t, x, u: u, lambda t, x, u: x @ x + u @ u, x0=[1.0], horizon=1.0, intervals=20,
         control=tk.problems.Polynomial(4),
     ).solve()  # fmt: skip
-    return Case(found, {"control": (np.float64(0.3),)}, {"control": found.control(0.3)})
+    return made(found, {"control": (np.float64(0.3),)}, {"control": found.control(0.3)})
 
 
 def least_action() -> Case:
@@ -227,7 +235,7 @@ def least_action() -> Case:
         lambda t, y, dy: dy**2 - y**2 - t * y, (0, 1), (0, 0), trial=tk.problems.Polynomial(6)
     ).solve()
     t = np.linspace(0, 1, 5)
-    return Case(
+    return made(
         found, {"path": (t,), "derivative": (t,)},
         {"path": found(t), "derivative": found.derivative(t)},
     )  # fmt: skip
@@ -236,10 +244,10 @@ def least_action() -> Case:
 def regressor() -> Case:
     x = np.random.default_rng(0).normal(size=(60, 3))
     model = tk.FunctionRegressor(hidden=(6,), members=2, steps=5).fit(x, np.sin(x[:, 0]) + x[:, 1])
-    made = model.predict(x[:9], coverage=0.9)
-    return Case(
+    said = model.predict(x[:9], coverage=0.9)
+    return made(
         model, {"predict": (x[:9],), "predict_interval": (x[:9],)},
-        {"predict": model.predict(x[:9]), "predict_interval": (made.mean, made.lower, made.upper)},
+        {"predict": model.predict(x[:9]), "predict_interval": (said.mean, said.lower, said.upper)},
     )  # fmt: skip
 
 
@@ -248,7 +256,7 @@ def ukr() -> Case:
     model = tk.UKR(steps=3).fit(x)
     z = model.embedding_[:5] + 0.1
     missing = np.where(np.eye(3, dtype=bool), np.nan, x[:3])
-    return Case(
+    return made(
         model, {"transform": (missing,), "inverse_transform": (z,)},
         {"inverse_transform": model.inverse_transform(z)},
     )  # fmt: skip

@@ -89,7 +89,8 @@ def _numbers(x: Any, t: Any, k: Any) -> Any:
     return (
         jnp.sinh(small), jnp.sinh(x), jnp.cosh(x), jnp.arcsinh(x), jnp.log1p(small), jnp.expm1(x),
         jnp.expm1(small), jnp.tan(x), jnp.round(3 * x), jnp.cbrt(x), x**-3, x % 0.7,
-        jnp.where(x > 0, x, jnp.nan_to_num(jnp.log(x))), jnp.isfinite(1 / t).any(), jnp.cumsum(x, 1),
+        jnp.where(x > 0, x, jnp.nan_to_num(jnp.log(x))), jnp.isfinite(1 / t).any(),
+        jnp.cumsum(x, 1),
         jax.nn.softmax(x), jnp.einsum("ij,kj->ik", x, x), jnp.linalg.norm(x, axis=0),
         (x > 0).all(1) | (k > 0), jnp.logaddexp(x, 2 * x),
     )  # fmt: skip

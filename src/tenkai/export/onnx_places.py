@@ -16,43 +16,70 @@ from .numpy_forms import gather_fill
 
 
 def gather(w: Any, op: Operation, names: list[str]) -> str:
-    """Blocks that are whole along some axes and one element wide along the indexed ones."""
-    p, numbers = op.params, op.params["dimension_numbers"]
-    x, places = op.inputs
-    shared, indexed = list(numbers.operand_batching_dims), list(numbers.start_index_map)
+    """Blocks that are, along every axis, whole or one element wide."""
+    numbers, (x, places) = op.params["dimension_numbers"], op.inputs
+    shared, own = list(numbers.operand_batching_dims), list(numbers.start_indices_batching_dims)
+    columns = [k for k, i in enumerate(numbers.start_index_map) if _single(op, i)]
+    indexed = [numbers.start_index_map[k] for k in columns]
     window = [i for i in range(len(x.shape)) if i not in shared and i not in indexed]
-    whole = all(str(p["slice_sizes"][i]) == str(x.shape[i]) for i in window)
-    if not whole or set(numbers.collapsed_slice_dims) != set(indexed):
+    if not indexed or not all(_whole(op, i) for i in window):
         raise _missing("a gather of blocks")
     rows = turned(w, names[0], [*shared, *indexed, *window])
-    own = list(numbers.start_indices_batching_dims)
-    rest = [i for i in range(len(places.shape) - 1) if i not in own]
-    at = turned(w, names[1], [*own, *rest, len(places.shape) - 1])
-    at = w.node("Cast", [at], to=7)
+    last = len(places.shape) - 1
+    rest = [i for i in range(last) if i not in own]
+    at = w.node("Cast", [turned(w, names[1], [*own, *rest, last])], to=7)
+    if len(columns) < len(numbers.start_index_map):  # a whole axis begins at its beginning
+        at = w.node("Gather", [at, w.integers(columns)], axis=-1)
     most = w.shape([x.shape[i] - 1 for i in indexed])
     inside = w.node("Min", [w.node("Max", [at, w.integers([0])]), most])
     found = w.node("GatherND", [rows, inside], batch_dims=len(shared))
     fill = gather_fill(op)
     if fill is not None:
-        lost = w.node("Not", [w.node("Equal", [at, inside])])
-        lost = w.node("ReduceMax", [w.node("Cast", [lost], to=6), w.integers([-1])], keepdims=0)
-        lost = w.node("Cast", [lost], to=9)
-        if window:
-            count = len(own) + len(rest)
-            lost = w.node("Unsqueeze", [lost, w.integers(range(count, count + len(window)))])
-        found = w.node("Where", [lost, w.name(fill), found])
-    # Axes are now: shared, other places, window; JAX wants places in their order, windows between.
-    before: list[tuple[str, int]] = [("place", i) for i in (*own, *rest)]
-    before += [("window", i) for i in range(len(window))]
-    offset, wanted, k = list(numbers.offset_dims), [], 0
-    for i in range(len(op.outputs[0].shape)):
-        if i in offset:
-            wanted.append(("window", offset.index(i)))
-        else:
-            wanted.append(("place", k))
+        found = _filled(w, found, at, inside, w.name(fill), last, len(window))
+    return _arranged(w, op, found, [*own, *rest], window)
+
+
+def _single(op: Operation, axis: int) -> bool:
+    """Whether an indexed axis is read one element wide; one of size one is whole, too."""
+    whole = axis not in op.params["dimension_numbers"].collapsed_slice_dims and _whole(op, axis)
+    if str(op.params["slice_sizes"][axis]) != "1" and not whole:
+        raise _missing("a gather of blocks")
+    return not whole
+
+
+def _whole(op: Operation, axis: int) -> bool:
+    return str(op.params["slice_sizes"][axis]) == str(op.inputs[0].shape[axis])
+
+
+def _filled(w: Any, found: str, at: str, inside: str, fill: str, places: int, window: int) -> str:
+    """What stands for places outside the array."""
+    lost = w.node("Not", [w.node("Equal", [at, inside])])
+    lost = w.node("ReduceMax", [w.node("Cast", [lost], to=6), w.integers([-1])], keepdims=0)
+    lost = w.node("Cast", [lost], to=9)
+    if window:
+        lost = w.node("Unsqueeze", [lost, w.integers(range(places, places + window))])
+    return w.node("Where", [lost, fill, found])
+
+
+def _arranged(w: Any, op: Operation, found: str, places: list[int], window: list[int]) -> str:
+    """Places in their order and windows between them, as JAX wants them."""
+    numbers, offsets = (
+        op.params["dimension_numbers"],
+        list(op.params["dimension_numbers"].offset_dims),
+    )
+    gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
+    kept = [i for i in range(len(op.inputs[0].shape)) if i not in gone]  # axes that offsets show
+    order, added, k = [], [], 0
+    for out in range(len(op.outputs[0].shape)):
+        if out not in offsets:
+            order.append(places.index(sorted(places)[k]))
             k += 1
-    order = [before.index(axis) for axis in wanted]
-    return turned(w, found, order)
+        elif kept[offsets.index(out)] in window:
+            order.append(len(places) + window.index(kept[offsets.index(out)]))
+        else:
+            added.append(out)  # one element wide
+    found = turned(w, found, order)
+    return w.node("Unsqueeze", [found, w.integers(added)]) if added else found
 
 
 def turned(w: Any, name: str, order: Sequence[int]) -> str:
