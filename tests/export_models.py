@@ -270,6 +270,16 @@ CASES: dict[str, Callable[[], Case]] = {
 }  # fmt: skip
 
 
+OF = {
+    "ode": "NeuralODE", "driven_ode": "NeuralODE", "sde": "NeuralSDE", "latent": "LatentODE",
+    "rnn": "ODERNN", "rnn_both": "ODERNN", "classifier": "ODEClassifier",
+    "density": "FlowDensity", "solved_density": "FlowDensity", "algorithm": "Unfolded",
+    "control": "ControlSolution", "plan": "ControlSolution", "least_action": "Solution",
+    "regressor": "FunctionRegressor", "ukr": "UKR",
+}  # fmt: skip
+"""The class of every case, without fitting it."""
+
+
 @functools.cache
 def case(name: str) -> Case:
     """Fitted once per process."""

@@ -59,7 +59,8 @@ def run(
         return move(s) if active is None else lax.cond(k < active, move, lambda s: s, s)
 
     k = jnp.arange(layers)
-    xs = (jax.tree.map(lambda v: v[k % v.shape[0]], parameters), k)
+    each = lambda v: v if v.shape[0] == layers else v[k % v.shape[0]]  # noqa: E731
+    xs = (jax.tree.map(each, parameters), k)
     read = jax.vmap(iteration.read)
     start = jax.vmap(iteration.init)(inputs)
     end, kept = unfold(one, start, xs, keep=read if keep else lambda s: None, memory=memory)

@@ -7,7 +7,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -22,14 +21,15 @@ from .programs import Wanted, build, unsupported, wide
 @build.register
 def _(model: Unfolded, wanted: Wanted) -> Program:
     problem = _problem(model, wanted.example)
-    iteration, parameters = wide(model.iteration), wide(model.parameters_)
+    which = np.arange(model.layers)
+    each = {name: v[which % len(v)] for name, v in model.parameters_.items()}
+    iteration, parameters = wide(model.iteration), wide(each)
     leaves, tree = jax.tree.flatten(problem)
     names = _names("y", problem)
     arguments = tuple(_argument(n, a) for n, a in zip(names, leaves, strict=True))
 
     def solve(*inputs: Array) -> Any:
-        known = jax.tree.map(jnp.asarray, parameters)  # layers choose theirs while they run
-        return run(iteration, known, jax.tree.unflatten(tree, inputs), model.layers)
+        return run(iteration, parameters, jax.tree.unflatten(tree, inputs), model.layers)
 
     some = [jax.ShapeDtypeStruct((1, *a.shape), a.dtype) for a in leaves]
     with model._arithmetic():
