@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from .c_forms import ELEMENTS, VIEWS, bare
+from .c_forms import ELEMENTS, HALVES, VIEWS, bare
 from .c_statements import STATEMENTS
 from .c_text import TYPES, Loops, Place, plus, scalar, stored, times
 from .ir import Block, Operation, Value, same_shape
 from .names import one_line
 
 _LOCAL = re.compile(r"t__\d+__")
+_FORMS = {**ELEMENTS, **HALVES}
 _LONG = 90  # characters of an expression before a part of it gets a name
 _SHORT_NAMES = {"dot_general": "product", "convert_element_type": "cast", "select_n": "chosen"}
 
@@ -105,7 +106,9 @@ class BlockWriter:
         return [self.place(v) for v in block.outputs]
 
     def operation(self, op: Operation) -> None:
-        if op.kind in ELEMENTS:
+        if op.kind == "tanh" and op.outputs[0].fixed and op.outputs[0].count > 1:
+            self._in_halves(op)
+        elif op.kind in ELEMENTS:
             self._join(op)
         elif op.kind in VIEWS:
             self._look(op)
@@ -138,12 +141,22 @@ class BlockWriter:
             place = scalar(places[0].at(()))
         self.shared.places[id(out)] = place
 
+    def _in_halves(self, op: Operation) -> None:
+        """Two loops that are vectorised instead of one that is not."""
+        out = op.outputs[0]
+        limited = Value(out.shape, out.dtype, level=out.level)
+        self.shared.reads[id(limited)] = 1
+        self.shared.alive.append(limited)
+        self._join(Operation("tanh_limit", op.inputs, [limited], {}, (), op.source))
+        self.place(limited)
+        self._join(Operation("tanh_core", [limited], op.outputs, {}, (), op.source))
+
     def _join(self, op: Operation) -> None:
         out = op.outputs[0]
         if not out.fixed:
             places = [self.place(v) for v in op.inputs]
             self.shared.places[id(out)] = Place(
-                lambda index: ELEMENTS[op.kind](op, self._at(op, places, index), self.words)
+                lambda index: _FORMS[op.kind](op, self._at(op, places, index), self.words)
             )
             return
         group = next((g for g in self.groups if g.shape == out.shape), None)
@@ -180,7 +193,7 @@ class BlockWriter:
         for op in group.members:
             out = op.outputs[0]
             arguments = [self._read(v, texts, group, loops.index, linear) for v in op.inputs]
-            text = ELEMENTS[op.kind](op, arguments, self.words)
+            text = _FORMS[op.kind](op, arguments, self.words)
             escapes = self.shared.reads[id(out)] > inside[id(out)]
             repeated = inside[id(out)] > 1 or (inside[id(out)] and (escapes or len(text) > _LONG))
             if repeated or (escapes and group.shape == ()):

@@ -70,7 +70,7 @@ _SAME_NAME = (
 ELEMENTS.update({k: _pattern(f"({{0}} {s} {{1}})") for k, s in (p.split(":") for p in _SIGNS)})
 ELEMENTS.update({k: _math(k) for k in _SAME_NAME.split()})
 ELEMENTS.update({k: _support(k) for k in ("logistic", "digamma", "erf_inv", "sign")})
-ELEMENTS.update({"neg": _pattern("(-{0})"), "real": _pattern("{0}")})
+ELEMENTS.update({"neg": _pattern("(-{0})")})
 
 
 def _element(*kinds: str) -> Callable[[Element], Element]:
@@ -83,8 +83,22 @@ def _element(*kinds: str) -> Callable[[Element], Element]:
 
 @_element("tanh")
 def _tanh(op: Operation, args: Sequence[str], words: Any) -> str:
+    return tanh_core(op, [tanh_limit(op, args, words)], words)
+
+
+def tanh_limit(op: Operation, args: Sequence[str], words: Any) -> str:
+    """The first half of `tanh`."""
     dtype = op.outputs[0].dtype
-    return f"{words.take(f'tanh_{TYPES[dtype.name]}', dtype)}({bare(args[0])})"
+    return f"{words.take(f'tanh_limit_{TYPES[dtype.name]}', dtype)}({bare(args[0])})"
+
+
+def tanh_core(op: Operation, args: Sequence[str], words: Any) -> str:
+    """The second half of `tanh`, in a loop of its own where there is one."""
+    dtype = op.outputs[0].dtype
+    return f"{words.take(f'tanh_core_{TYPES[dtype.name]}', dtype)}({bare(args[0])})"
+
+
+HALVES: dict[str, Element] = {"tanh_limit": tanh_limit, "tanh_core": tanh_core}
 
 
 @_element("and", "or", "xor", "shift_left")
@@ -134,12 +148,12 @@ def _extreme(op: Operation, args: Sequence[str], words: Any) -> str:
     return f"{words.take(name, op.outputs[0].dtype)}({bare(args[0])}, {bare(args[1])})"
 
 
-@_element("lt_to", "le_to", "eq_to")
+@_element("lt_to", "le_to")
 def _total_order(op: Operation, args: Sequence[str], words: Any) -> str:
     name = words.take("below" if op.inputs[0].dtype.kind == "f" else "lower", op.inputs[0].dtype)
     before = f"{name}({bare(args[0])}, {bare(args[1])})"
     after = f"!{name}({bare(args[1])}, {bare(args[0])})"
-    return {"lt_to": before, "le_to": f"({after})", "eq_to": f"(!{before} && {after})"}[op.kind]
+    return before if op.kind == "lt_to" else f"({after})"
 
 
 @_element("integer_pow", "square")

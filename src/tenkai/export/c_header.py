@@ -34,7 +34,7 @@ def header_text(program: Program, *, prefix: str, dtype: str, sizes: dict[str, i
     """The header: constants, functions taken along, then the program's functions."""
     if dtype not in _REAL:
         raise InputError("dtype", expected="'double' or 'float'", got=repr(dtype), do="pass one")
-    prefix = Namespace(reserved(), ascii_only=True).new(prefix).lower()
+    prefix = Namespace(ascii_only=True).new(prefix)
     real = np.dtype(_REAL[dtype])
     top = Namespace(ascii_only=True)
     public = {f.name: top.new(f"{prefix}_{f.name}") for f in program.functions}

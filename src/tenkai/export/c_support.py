@@ -7,28 +7,36 @@ functions of `<math.h>` and ``#`` for that of numbers.
 from __future__ import annotations
 
 SUPPORT: dict[str, str] = {
-    # exp(2x) grows too fast for a fraction of polynomials, so: the fraction at x / 2^k, then k
-    # doublings tanh(2a) = 2 tanh(a) / (1 + tanh(a)^2) with numerator and denominator apart.
-    "tanh_double": """\
-/* tanh: Lambert's continued fraction of x / 16, doubled four times; it has no branch. */
-static inline double @tanh(double x)
+    # In a loop of their own each: compilers vectorise a clamp, and a fraction of polynomials, but not
+    # both in one, because they make a branch of each clamped case.
+    "tanh_limit_double": """\
+/* Where tanh is 1 to the last digit, it is computed at the last place where it is not. */
+static inline double @tanh_limit(double x) { x = x > 20.0 ? 20.0 : x; return x < -20.0 ? -20.0 : x; }
+""",
+    "tanh_limit_float": """\
+/* Where tanh is 1 to the last digit, it is computed at the last place where it is not. */
+static inline float @tanh_limit(float x) { x = x > 9.0f ? 9.0f : x; return x < -9.0f ? -9.0f : x; }
+""",
+    "tanh_core_double": """\
+/* tanh up to 20: Lambert's continued fraction of x / 16, doubled four times; it has no branch. */
+static inline double @tanh_core(double x)
 {
-    const double c = x > 20.0 ? 20.0 : (x < -20.0 ? -20.0 : x), a = 0.0625 * c, s = a * a;
+    const double a = 0.0625 * x, s = a * a;
     double p = a * (34459425.0 + s * (4729725.0 + s * (135135.0 + s * (990.0 + s))));
     double q = 34459425.0 + s * (16216200.0 + s * (945945.0 + s * (13860.0 + s * 45.0)));
     double t;
     t = 2.0 * p * q; q = p * p + q * q; p = t;
     t = 2.0 * p * q; q = p * p + q * q; p = t;
     t = 2.0 * p * q; q = p * p + q * q; p = t;
-    t = 2.0 * p * q / (p * p + q * q);
-    return t > 1.0 ? 1.0 : (t < -1.0 ? -1.0 : t);
+    t = 2.0 * p * q; q = p * p + q * q;
+    return t / q;
 }
 """,
-    "tanh_float": """\
-/* tanh: Lambert's continued fraction of x / 4, doubled twice; it has no branch. */
-static inline float @tanh(float x)
+    "tanh_core_float": """\
+/* tanh up to 9: Lambert's continued fraction of x / 4, doubled twice; it has no branch. */
+static inline float @tanh_core(float x)
 {
-    const float c = x > 9.0f ? 9.0f : (x < -9.0f ? -9.0f : x), a = 0.25f * c, s = a * a;
+    const float a = 0.25f * x, s = a * a;
     float p = a * (945.0f + s * (105.0f + s)), q = 945.0f + s * (420.0f + s * 15.0f), t;
     t = 2.0f * p * q; q = p * p + q * q; p = t;
     t = 2.0f * p * q; q = p * p + q * q;

@@ -148,6 +148,7 @@ class Shared:
         self.where = where
         self.places: dict[int, Place] = {}
         self.sinks: dict[int, tuple[str, str]] = {}
+        self.alive: list[Value] = []  # made here; their ids must stay theirs
         self.source, self.memory, self._tokens = "", 0, 0
 
     def constant(self, value: Value) -> Place:

@@ -120,7 +120,6 @@ FORMS.update(
             "rsqrt": "(1 / np.sqrt({0}))",
             "logistic": "(1 / (1 + np.exp(-{0})))",
             "clamp": "np.minimum(np.maximum({1}, {0}), {2})",
-            "real": "{0}",
         }.items()
     }
 )  # fmt: skip
@@ -173,11 +172,11 @@ def _convert(op: Operation, args: list[str], words: Words) -> str:
     return f"{args[0]}.astype(np.{op.outputs[0].dtype.name})"
 
 
-@_register("lt_to", "le_to", "eq_to")
+@_register("lt_to", "le_to")
 def _total_order(op: Operation, args: list[str], words: Words) -> str:
     name, (a, b) = words.take("_below"), args
     before, after = f"{name}({a}, {b})", f"(~{name}({b}, {a}))"
-    return {"lt_to": before, "le_to": after, "eq_to": f"(~{before} & {after})"}[op.kind]
+    return before if op.kind == "lt_to" else after
 
 
 @_register("dim_as_value")

@@ -183,6 +183,7 @@ class _Walk:
 
     def __init__(self, where: str, supported: frozenset[str], names: Callable[[Any], str]):
         self.where, self.supported, self.names = where, supported, names
+        self.source = ""  # the user's line that called what is being written
 
     def inline(self, closed: Any, arguments: Sequence[Value], builder: Builder) -> list[Value]:
         jaxpr, consts = getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
@@ -205,8 +206,12 @@ class _Walk:
         kind, params = equation.primitive.name, equation.params
         if kind in _SAME:
             return inputs
+        source = _source(equation) or self.source
         if kind in _CALLS:
-            return self.inline(params[_CALLS[kind]], inputs, builder)
+            outer, self.source = self.source, source
+            outputs = self.inline(params[_CALLS[kind]], inputs, builder)
+            self.source = outer
+            return outputs
         if kind == "custom_linear_solve":
             lengths, jaxprs = params["const_lengths"], params["jaxprs"]
             before = lengths.matvec + lengths.vecmat
@@ -217,7 +222,6 @@ class _Walk:
             older = jax.make_jaxpr(functools.partial(_OLDER[kind], **params))(*specs)
             return self.inline(older, inputs, builder)
         avals = [(_sizes(v.aval.shape), np.dtype(v.aval.dtype)) for v in equation.outvars]
-        source = _source(equation)
         if kind in PIECES:
             return PIECES[kind](builder, inputs, params, avals, source)
         if kind in ("scan", "while", "cond"):
