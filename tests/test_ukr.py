@@ -135,7 +135,7 @@ def test_gaps_are_not_observed() -> None:
     made = tk.UKR(steps=200).fit(holes)
     filled = made.reconstruct(holes)
     spread = np.std(x[gone])
-    assert np.sqrt(np.mean((filled[gone] - x[gone]) ** 2)) < 0.35 * spread
+    assert np.sqrt(np.mean((filled[gone] - x[gone]) ** 2)) < 0.5 * spread
 
 
 def test_isolated_rows_are_named() -> None:

@@ -153,11 +153,13 @@ class UKR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ``argmin_z |x - f(z)|^2 / (2 s^2) - log sum_j k(z, z_j)`` with the variance s^2 of the
         leave-one-out errors; NaN in X is not observed.
         """
-        return evaluation.transform(self.model_, border.rows_like(self, X))
+        x = border.rows_like(self, X)
+        return evaluation.transform(self.model_, x)
 
     def inverse_transform(self, Z: Any) -> Float[np.ndarray, "n features"]:
         """Points of the surface at latents (n, n_components), in the units of X."""
-        return evaluation.inverse_transform(self.model_, border.latents_like(self, Z))
+        z = border.latents_like(self, Z)
+        return evaluation.inverse_transform(self.model_, z)
 
     def reconstruct(self, X: Any) -> Float[np.ndarray, "n features"]:
         """``inverse_transform(transform(X))``: rows moved to the surface, gaps filled."""

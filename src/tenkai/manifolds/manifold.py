@@ -65,7 +65,7 @@ class Manifold(eqx.Module):
 
     def nearest_latent(self, x: Float[Array, " dim"]) -> Float[Array, " latents"]:
         """The latent of `nearest`: a projection without refinement."""
-        return self.latent[self.nearest(x)]
+        return jnp.asarray(self.latent)[self.nearest(x)]  # loaded ones are NumPy
 
     def transform(self, x: Float[Array, " dim"]) -> Float[Array, " latents"]:
         """``argmin_z |x - f(z)|^2 / (2 noise) - log sum_j k(z, z_j)``, begun at the nearest latent.
