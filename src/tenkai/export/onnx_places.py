@@ -108,7 +108,7 @@ def scatter(w: Any, op: Operation, names: list[str]) -> str:
     new = turned(w, names[2], [*own, *numbers.update_window_dims])
     at = w.node("Cast", [names[1]], to=7)
     made = w.node("ScatterND", [rows, at, new], reduction=_REDUCE[op.kind])
-    return turned(w, made, np.argsort([*indexed, *window]))
+    return turned(w, made, np.argsort([*indexed, *window]).tolist())
 
 
 def _missing(what: str) -> InputError:

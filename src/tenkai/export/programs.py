@@ -58,7 +58,7 @@ def program_of(model: Any, *, coverage: float = 0.9, example: Any = None) -> Pro
     ['solve']
     """
     for kind in type(model).__mro__:
-        if kind.__module__.startswith(f"{__package__.partition('.')[0]}."):
+        if kind.__module__.startswith("tenkai."):
             room = _ROOMS.get(kind.__name__)
             if room is not None:
                 importlib.import_module(f".{room}", __package__)

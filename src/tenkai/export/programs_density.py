@@ -69,7 +69,8 @@ def _on_grid(density: Density, x: np.ndarray, context: Any) -> tuple[Density, in
 
 
 def _with_steps(density: Density, steps: int) -> Density:
-    flow = density.mixture.flows.with_solver(Grid(steps, RK4), divergence=Exact(), costs=False)
+    flows: Any = density.mixture.flows
+    flow = flows.with_solver(Grid(steps, RK4), divergence=Exact(), costs=False)
     mixture = eqx.tree_at(lambda m: m.flows, density.mixture, flow)
     return Density(mixture, density.scale, density.context, density.tolerance)
 

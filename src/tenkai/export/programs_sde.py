@@ -79,7 +79,7 @@ def _simulate(model: NeuralSDE, members: int) -> Function:
         count = part[-1]
 
         def scaled(inputs: Any) -> Any:
-            return None if inputs is None else units.inputs.forward(inputs, xp=jnp)
+            return None if units.inputs is None else units.inputs.forward(inputs, xp=jnp)
 
         def gap(state: tuple, x: tuple) -> tuple[tuple, Array]:
             z, begin, low = state
