@@ -270,7 +270,18 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     table.loc[3, "b"] = np.nan
     table.to_csv(tmp_path / "d.csv", index=False)
     run = tmp_path / "run"
-    options = ["--model", "ukr", "--columns", "a,b,c", "--steps", "60", "--latent", "2"]
+    options = [
+        "--model",
+        "ukr",
+        "--columns",
+        "a,b,c",
+        "--steps",
+        "60",
+        "--latent",
+        "2",
+        "--devices",
+        "1",
+    ]
     assert main(["fit", str(tmp_path / "d.csv"), *options, "--out", str(run), "--no-cache"]) == 0
     assert "Leave-one-out error" in capsys.readouterr().out
     assert (run / "report.html").stat().st_size > 10_000

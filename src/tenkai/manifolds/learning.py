@@ -28,7 +28,7 @@ from .starts import Prepared, fit_box, part, prepare, start
 _WIDTHS = np.geomspace(0.02, 2.0, 14)  # bandwidths to choose from, in spreads of the start
 _JUDGED = 2000  # rows whose errors choose the bandwidth
 _WIDENED = 0.7  # share of the steps in which the kernel narrows to the bandwidth
-_MASS = 1e-5  # of all other kernels at a latent: below, it is isolated
+_MASS = 1e-12  # of all other kernels at a latent: below, it is isolated
 _PATIENCE = 1.02  # how much more than the least error is still no more
 _ENDLESS = 1e30  # the kernel narrows whatever the error: the bandwidth was given
 _CLEAN = 1e-6  # the least share of the variance that is noise

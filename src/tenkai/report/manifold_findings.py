@@ -113,14 +113,15 @@ class Space:
         """Of rows; gaps count as the mean of their column."""
         centre, dim = np.nanmean(x, axis=0), x.shape[1]
         if names and dim <= 3:
-            return cls(names, np.zeros(dim), np.eye(dim))
+            wide = max(dim, 2)  # one column stands on a line
+            return cls((*names, "")[:wide], np.zeros(dim), np.eye(dim, wide))
         filled = np.where(np.isnan(x), 0.0, x - centre)
         axes = np.linalg.svd(filled, full_matrices=False)[2][:3].T
         signs = np.where(axes[np.abs(axes).argmax(0), range(axes.shape[1])] < 0, -1.0, 1.0)
         return cls(tuple(f"PC {i + 1}" for i in range(axes.shape[1])), centre, axes * signs)
 
     def to(self, x: np.ndarray) -> np.ndarray:
-        """Rows in this space, (n, 1 to 3)."""
+        """Rows in this space."""
         return np.where(np.isnan(x), 0.0, x - self.centre) @ self.axes
 
 
@@ -175,7 +176,7 @@ class ManifoldFindings(About):
     plane: Plane
     space: Space
     total: int  # rows
-    rows: np.ndarray  # (n, 1 to 3) in `space`
+    rows: np.ndarray  # (n, 2 or 3) in `space`
     surface: Surface | None
     shares: np.ndarray
     error: float

@@ -58,11 +58,10 @@ def _map(f: ManifoldFindings, page: Page) -> str:
 def _surface(f: ManifoldFindings) -> Figure:
     solid = f.rows.shape[1] == 3
     kind = "scatter3d" if solid else "scatter"
-    keys = ("x", "y", "z")[: max(f.rows.shape[1], 2)]
-    rows = f.rows if f.rows.shape[1] > 1 else np.column_stack([f.rows, np.zeros(len(f.rows))])
+    keys = ("x", "y", "z")[: f.rows.shape[1]]
     look = {"mode": "markers", "marker": {"size": 2 if solid else 4, "color": faint(LEARNED, 0.7)}}
-    traces = [{"type": kind, "showlegend": False, **dict(zip(keys, rows.T, strict=True)), **look}]
-    if f.surface is not None and f.rows.shape[1] > 1:
+    traces = [{"type": kind, "showlegend": False, **dict(zip(keys, f.rows.T, strict=True)), **look}]
+    if f.surface is not None:
         points = f.surface.points
         known = np.isfinite(points).all(-1, keepdims=True)
         places = np.where(known, (np.nan_to_num(points) - f.space.centre) @ f.space.axes, np.nan)
@@ -74,7 +73,7 @@ def _surface(f: ManifoldFindings) -> Figure:
              "line": {"color": INK if f.surface.curve else QUIET, "width": 1},
              "connectgaps": False, **dict(zip(keys, line.T, strict=True))}
         )  # fmt: skip
-    axes = [axis_of(name) for name in (*f.space.names, "")[: len(keys)]]
+    axes = [axis_of(name) for name in f.space.names]
     if not solid:
         return framed(traces, axes[0], axes[1], height=420)
     plain = [{k: v for k, v in axis.items() if k not in ("automargin", "linecolor")}
