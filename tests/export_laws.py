@@ -1,7 +1,7 @@
 """Functions that every export must reproduce, and how an exported file is run.
 
-A case is a pure JAX function with arguments drawn from a seed. `LAWS` has at least one case for each
-kind of operation that has a form.
+A case is a pure JAX function with arguments drawn from a seed. `LAWS` has at least one case for
+each kind of operation that has a form.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from jax.scipy import special
 from tenkai.convolution import ConcatConvolution, Convolution
 from tenkai.export import Argument, Function, Program
 from tenkai.fields import ACTIVATIONS, MLP, Linear, NeuralField, Sum, together
-from tenkai.unfold import Interval, euler_maruyama, NoisyInterval, Segments, rk4, unfold
+from tenkai.unfold import Interval, NoisyInterval, Segments, euler_maruyama, rk4, unfold
 
 rng = np.random.default_rng(20)
 COMPILER = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
-STRICT = "-std=c99 -Wall -Wextra -Werror -pedantic".split()
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ _UNARY = {
     "log sqrt rsqrt lgamma digamma": positive,
     "asin acos atanh erf_inv log1p": inside,
 }
-_BINARY = "add sub mul div max min rem atan2 eq ne lt le gt ge nextafter".split()
+_BINARY = ["add", "sub", "mul", "div", "max", "min", "rem", "atan2", "eq", "ne", "lt", "le", "gt", "ge", "nextafter"]
 
 
 def _tables() -> list[Case]:
@@ -142,10 +142,14 @@ def _elements() -> list[Case]:
         Case("normal", lambda x: (special.ndtr(x), special.log_ndtr(x)), (real(9),)),
         Case("softmax", lambda x: (jax.nn.softmax(x), jax.nn.logsumexp(x, axis=0)), (a,)),
         Case("known", lambda x: x + jnp.arange(4.0) * jnp.ones((5, 1)), (a,)),
-        Case("scalars", lambda x, y: (x * y + 1, x > y, jnp.exp(-(x**2)) * jnp.ones(3)), (real(), real())),
+        Case(
+            "scalars",
+            lambda x, y: (x * y + 1, x > y, jnp.exp(-(x**2)) * jnp.ones(3)),
+            (real(), real()),
+        ),
         Case("argument_out", lambda x: (x, x[0], jnp.zeros(3), x), (a,)),
         Case("gradient", jax.grad(lambda x: jnp.sum(jnp.tanh(x @ x.T) ** 2)), (a,)),
-    ]  # fmt: skip
+    ]
 
 
 def _shapes() -> list[Case]:
@@ -153,37 +157,97 @@ def _shapes() -> list[Case]:
     open_rows = (("rows", 4),)
     return [
         Case("broadcast", lambda x, y: x + y[None] * x[:1], (a, b)),
-        Case("outer", lambda x, y: jnp.exp(-((x[:, None] - y[None]) ** 2)), (real(6), real(4)),
-             (("rows",), (4,))),
+        Case(
+            "outer",
+            lambda x, y: jnp.exp(-((x[:, None] - y[None]) ** 2)),
+            (real(6), real(4)),
+            (("rows",), (4,)),
+        ),
         Case("broadcast_whole", lambda x: jnp.broadcast_to(x[:, None], (4, 3, 5)).sum(1), (b,)),
-        Case("reshape", lambda x: (x.reshape(12, 5) * 2, x.reshape(-1), x.reshape(5, 2, 6) + 1), (a,)),
+        Case(
+            "reshape", lambda x: (x.reshape(12, 5) * 2, x.reshape(-1), x.reshape(5, 2, 6) + 1), (a,)
+        ),
         Case("squeeze", lambda x: jnp.squeeze(x[:, :1, :1]) * 2, (a,)),
         Case("transpose", lambda x: (x.transpose(2, 0, 1) + 1, x[0].T @ x[1], x.T), (a,)),
         Case("rev", lambda x: (x[::-1, ::-1], jnp.flip(x) * 2), (b,)),
         Case("slice", lambda x: (x[1:, ::2], x[:, -1], x[2, 1:3] * 2, x[1:][:1]), (b,)),
         Case("split", lambda x: [p * 2 for p in jnp.split(x, [1, 3], axis=1)], (b,)),
-        Case("concatenate", lambda x: (jnp.concatenate([x, -x[:2]]), jnp.stack([x, x + 1], -1)), (b,)),
-        Case("pad", lambda x: (jnp.pad(x, ((1, 2), (0, 3))), lax.pad(x, 2.0, [(-1, 1, 1), (2, -1, 2)]),
-                               lax.pad(x, 0.0, [(-1, -1, 0), (-1, -1, 0)])), (b,)),
-        Case("iota", lambda x: x * jnp.arange(x.shape[0])[:, None] / x.shape[0], (real(6, 4),), open_rows),
+        Case(
+            "concatenate", lambda x: (jnp.concatenate([x, -x[:2]]), jnp.stack([x, x + 1], -1)), (b,)
+        ),
+        Case(
+            "pad",
+            lambda x: (
+                jnp.pad(x, ((1, 2), (0, 3))),
+                lax.pad(x, 2.0, [(-1, 1, 1), (2, -1, 2)]),
+                lax.pad(x, 0.0, [(-1, -1, 0), (-1, -1, 0)]),
+            ),
+            (b,),
+        ),
+        Case(
+            "iota",
+            lambda x: x * jnp.arange(x.shape[0])[:, None] / x.shape[0],
+            (real(6, 4),),
+            open_rows,
+        ),
         Case("mean_of_rows", lambda x: (x - x.mean(0)) / x.std(0), (real(6, 4),), open_rows),
         Case("eye", lambda x: x @ jnp.eye(4) + jnp.tri(4), (real(4, 4),)),
-        Case("dynamic_slice", lambda x, i: (lax.dynamic_slice(x, (i, i - 1), (2, 3)), x[i], x[:, i + 9]),
-             (b, whole(1, 3))),
-        Case("dynamic_update_slice", lambda x, i: (x.at[i].set(7.0), lax.dynamic_update_slice(x, 2 * x[:2, :2], (i, i))),
-             (b, whole(2, 3))),
-        Case("gather", lambda x, i: (x[i], x[:, i], x[i, i], jnp.take(x, i, axis=1), x[-1]), (b, whole(0, 4, 6))),
-        Case("gather_fill", lambda x, i: (jnp.take(x, i, axis=0, mode="fill"), x.at[i].get(mode="clip"),
-                                          x.at[i, 1].get(mode="fill", fill_value=3.0)), (b, whole(-9, 9, 8))),
-        Case("gather_batch", lambda x, i: (jnp.take_along_axis(x, i, axis=1), jax.vmap(lambda r, k: r[k])(x, i)),
-             (b, whole(0, 5, 4, 2))),
-        Case("gather_windows", jax.vmap(lambda i, x: lax.dynamic_slice(x, (i, 0 * i), (2, 3)), (0, None)), (whole(0, 9, 6), b)),
-        Case("scatter", lambda x, i, u: (x.at[i].add(u), x.at[:, i[:3]].multiply(2.0), x.at[i].max(u), x.at[i].min(u)),
-             (b, whole(0, 6, 6), real(6, 5))),
-        Case("scatter_set", lambda x, i: (x.at[i, :2].set(0.5), x.at[1, 2].set(9.0), x.at[::2].set(1.0)), (b, np.int32([3, 1, 7]))),
-        Case("scatter_batch", jax.vmap(lambda x, i, u: x.at[i].add(u)), (b, whole(0, 5, 4, 2), real(4, 2))),
+        Case(
+            "dynamic_slice",
+            lambda x, i: (lax.dynamic_slice(x, (i, i - 1), (2, 3)), x[i], x[:, i + 9]),
+            (b, whole(1, 3)),
+        ),
+        Case(
+            "dynamic_update_slice",
+            lambda x, i: (x.at[i].set(7.0), lax.dynamic_update_slice(x, 2 * x[:2, :2], (i, i))),
+            (b, whole(2, 3)),
+        ),
+        Case(
+            "gather",
+            lambda x, i: (x[i], x[:, i], x[i, i], jnp.take(x, i, axis=1), x[-1]),
+            (b, whole(0, 4, 6)),
+        ),
+        Case(
+            "gather_fill",
+            lambda x, i: (
+                jnp.take(x, i, axis=0, mode="fill"),
+                x.at[i].get(mode="clip"),
+                x.at[i, 1].get(mode="fill", fill_value=3.0),
+            ),
+            (b, whole(-9, 9, 8)),
+        ),
+        Case(
+            "gather_batch",
+            lambda x, i: (jnp.take_along_axis(x, i, axis=1), jax.vmap(lambda r, k: r[k])(x, i)),
+            (b, whole(0, 5, 4, 2)),
+        ),
+        Case(
+            "gather_windows",
+            jax.vmap(lambda i, x: lax.dynamic_slice(x, (i, 0 * i), (2, 3)), (0, None)),
+            (whole(0, 9, 6), b),
+        ),
+        Case(
+            "scatter",
+            lambda x, i, u: (
+                x.at[i].add(u),
+                x.at[:, i[:3]].multiply(2.0),
+                x.at[i].max(u),
+                x.at[i].min(u),
+            ),
+            (b, whole(0, 6, 6), real(6, 5)),
+        ),
+        Case(
+            "scatter_set",
+            lambda x, i: (x.at[i, :2].set(0.5), x.at[1, 2].set(9.0), x.at[::2].set(1.0)),
+            (b, np.int32([3, 1, 7])),
+        ),
+        Case(
+            "scatter_batch",
+            jax.vmap(lambda x, i, u: x.at[i].add(u)),
+            (b, whole(0, 5, 4, 2), real(4, 2)),
+        ),
         Case("histogram", lambda i: jnp.zeros(5).at[i].add(1.0), (whole(0, 5, 20),)),
-    ]  # fmt: skip
+    ]
 
 
 def _reductions() -> list[Case]:
@@ -191,24 +255,51 @@ def _reductions() -> list[Case]:
     return [
         Case("sums", lambda x: (x.sum(), x.sum(0), x.sum((0, 2)), x.prod(1), x.mean(-1)), (a,)),
         Case("extremes", lambda x: (x.max(), x.min(0), x.max((1, 2))), (a,)),
-        Case("odd_extremes", lambda x: (x.max(), x.min(), jnp.argmax(x), jnp.nanmax(x[2:])), (ODD,)),
+        Case(
+            "odd_extremes", lambda x: (x.max(), x.min(), jnp.argmax(x), jnp.nanmax(x[2:])), (ODD,)
+        ),
         Case("whole_sums", lambda x: (x.sum(0), x.prod(0), x.max(1), x.min()), (i,)),
         Case("all_any", lambda x: ((x > 0).all(1), (x > 1).any(), jnp.sum(x > 0, axis=2)), (a,)),
         Case("argmax", lambda x: (jnp.argmax(x, 1), jnp.argmin(x, -1), jnp.argmax(x > 0, 0)), (a,)),
-        Case("cumulative", lambda x: (jnp.cumsum(x, 0), jnp.cumprod(x, 1), lax.cummax(x, 2), lax.cummin(x, 1),
-                                      lax.cumlogsumexp(x, 1), lax.cumsum(x, 1, reverse=True)), (a,)),
+        Case(
+            "cumulative",
+            lambda x: (
+                jnp.cumsum(x, 0),
+                jnp.cumprod(x, 1),
+                lax.cummax(x, 2),
+                lax.cummin(x, 1),
+                lax.cumlogsumexp(x, 1),
+                lax.cumsum(x, 1, reverse=True),
+            ),
+            (a,),
+        ),
         Case("sort", lambda x: (jnp.sort(x, 1), jnp.argsort(x, 0), jnp.sort(x[0], 0)[::-1]), (a,)),
-        Case("sort_ties", lambda i, x: lax.sort((i, i[::-1], x), dimension=0, num_keys=2), (whole(0, 2, 8), whole(0, 3, 8))),
+        Case(
+            "sort_ties",
+            lambda i, x: lax.sort((i, i[::-1], x), dimension=0, num_keys=2),
+            (whole(0, 2, 8), whole(0, 3, 8)),
+        ),
         Case("sort_odd", lambda x: jnp.sort(x), (ODD,)),
         Case("top_k", lambda x: lax.top_k(x, 2), (a,)),
-        Case("quantile", lambda x: (jnp.quantile(x, jnp.array([0.05, 0.5, 0.9]), axis=0), jnp.median(x, 1)), (real(7, 4),)),
+        Case(
+            "quantile",
+            lambda x: (jnp.quantile(x, jnp.array([0.05, 0.5, 0.9]), axis=0), jnp.median(x, 1)),
+            (real(7, 4),),
+        ),
         Case("interp", jnp.interp, (real(9), np.sort(real(6)), real(6)), (("rows",), (6,), (6,))),
         Case("searchsorted", jnp.searchsorted, (np.sort(real(9)), real(5))),
-        Case("window", lambda x: (lax.reduce_window(x, 0.0, lax.add, (1, 2, 3), (1, 2, 1), "VALID"),
-                                  lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 2), (1, 1, 2), "SAME"),
-                                  lax.reduce_window(x, jnp.inf, lax.min, (2, 2, 2), (1, 1, 1), "VALID",
-                                                    window_dilation=(1, 2, 2))), (a,)),
-    ]  # fmt: skip
+        Case(
+            "window",
+            lambda x: (
+                lax.reduce_window(x, 0.0, lax.add, (1, 2, 3), (1, 2, 1), "VALID"),
+                lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 2), (1, 1, 2), "SAME"),
+                lax.reduce_window(
+                    x, jnp.inf, lax.min, (2, 2, 2), (1, 1, 1), "VALID", window_dilation=(1, 2, 2)
+                ),
+            ),
+            (a,),
+        ),
+    ]
 
 
 def _products() -> list[Case]:
@@ -225,29 +316,88 @@ def _products() -> list[Case]:
         Case("matmul", lambda x, y: (x @ y, x[0] @ y, x @ y[:, 0], x[0] @ x[1]), (a, b)),
         Case("matmul_rows", lambda x: (x @ w.T, w @ x[0]), (real(5, 3),)),
         Case("matmul_open", lambda x: x @ w.T, (real(5, 3),), (("rows", 3),)),
-        Case("matmul_batch", lambda x, y: (x @ y, jnp.einsum("bij,bkj->bik", x, x)), (real(3, 2, 4), real(3, 4, 5))),
-        Case("einsum", lambda x, y: (jnp.einsum("ij,kjl->lik", x, y), jnp.tensordot(y, x, ([1], [1])),
-                                     jnp.einsum("ij,ij->", x, x)), (real(5, 4), real(2, 4, 7))),
+        Case(
+            "matmul_batch",
+            lambda x, y: (x @ y, jnp.einsum("bij,bkj->bik", x, x)),
+            (real(3, 2, 4), real(3, 4, 5)),
+        ),
+        Case(
+            "einsum",
+            lambda x, y: (
+                jnp.einsum("ij,kjl->lik", x, y),
+                jnp.tensordot(y, x, ([1], [1])),
+                jnp.einsum("ij,ij->", x, x),
+            ),
+            (real(5, 4), real(2, 4, 7)),
+        ),
         Case("transposed", lambda x: (x.T @ x, x @ x.T), (a,)),
         Case("small_product", small, (real(3),)),
-        Case("sum_of_products", lambda x, y: (jnp.sum(x[:, :, None] * y[None], 1), jnp.sum(x * x[:1], 1)), (a, b)),
-        Case("convolution", lambda x: lax.conv_general_dilated(x, jnp.asarray(k, x.dtype), (1, 1), "SAME",
-             dimension_numbers=("NHWC", "HWIO", "NHWC")), (real(2, 6, 5, 2),)),
-        Case("convolution_odd", lambda x, y: (
-            lax.conv_general_dilated(x, y, (2, 1), ((1, 0), (2, 1)), (1, 2), (2, 1), dimension_numbers=dims),
-            lax.conv_general_dilated(x, y[:4, :1], (1, 2), "VALID", dimension_numbers=dims, feature_group_count=2),
-        ), (real(2, 2, 7, 6), real(4, 2, 3, 2))),
-        Case("convolution_1d", lambda x, y: lax.conv(x, y, (1,), "SAME"), (real(2, 3, 9), real(5, 3, 4))),
-        Case("layer_convolution", _cast(Convolution(2, 3, key=jax.random.key(1))), (real(6, 5, 2),)),
-        Case("layer_convolution_rows", jax.vmap(_cast(Convolution(2, 3, key=jax.random.key(1), size=2))), (real(3, 6, 5, 2),)),
-        Case("layer_convolution_point", _cast(Convolution(2, 3, key=jax.random.key(1), size=1)), (real(6, 5, 2),)),
-        Case("layer_concat_convolution", _cast(ConcatConvolution(2, 3, key=jax.random.key(1))), (real(), real(6, 5, 2))),
+        Case(
+            "sum_of_products",
+            lambda x, y: (jnp.sum(x[:, :, None] * y[None], 1), jnp.sum(x * x[:1], 1)),
+            (a, b),
+        ),
+        Case(
+            "convolution",
+            lambda x: lax.conv_general_dilated(
+                x,
+                jnp.asarray(k, x.dtype),
+                (1, 1),
+                "SAME",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            ),
+            (real(2, 6, 5, 2),),
+        ),
+        Case(
+            "convolution_odd",
+            lambda x, y: (
+                lax.conv_general_dilated(
+                    x, y, (2, 1), ((1, 0), (2, 1)), (1, 2), (2, 1), dimension_numbers=dims
+                ),
+                lax.conv_general_dilated(
+                    x, y[:4, :1], (1, 2), "VALID", dimension_numbers=dims, feature_group_count=2
+                ),
+            ),
+            (real(2, 2, 7, 6), real(4, 2, 3, 2)),
+        ),
+        Case(
+            "convolution_1d",
+            lambda x, y: lax.conv(x, y, (1,), "SAME"),
+            (real(2, 3, 9), real(5, 3, 4)),
+        ),
+        Case(
+            "layer_convolution", _cast(Convolution(2, 3, key=jax.random.key(1))), (real(6, 5, 2),)
+        ),
+        Case(
+            "layer_convolution_rows",
+            jax.vmap(_cast(Convolution(2, 3, key=jax.random.key(1), size=2))),
+            (real(3, 6, 5, 2),),
+        ),
+        Case(
+            "layer_convolution_point",
+            _cast(Convolution(2, 3, key=jax.random.key(1), size=1)),
+            (real(6, 5, 2),),
+        ),
+        Case(
+            "layer_concat_convolution",
+            _cast(ConcatConvolution(2, 3, key=jax.random.key(1))),
+            (real(), real(6, 5, 2)),
+        ),
         Case("cholesky", lambda x: jnp.linalg.cholesky(x), (spd,)),
-        Case("triangular", lambda x, y: [
-            lax.linalg.triangular_solve(x, y if left else y.T, left_side=left, lower=low, transpose_a=t, unit_diagonal=u)
-            for left in (True, False) for low in (True, False) for t in (True, False) for u in (True, False)
-        ], (np.tril(m) + 3 * np.eye(4) + np.triu(m), real(4, 3))),
-    ]  # fmt: skip
+        Case(
+            "triangular",
+            lambda x, y: [
+                lax.linalg.triangular_solve(
+                    x, y if left else y.T, left_side=left, lower=low, transpose_a=t, unit_diagonal=u
+                )
+                for left in (True, False)
+                for low in (True, False)
+                for t in (True, False)
+                for u in (True, False)
+            ],
+            (np.tril(m) + 3 * np.eye(4) + np.triu(m), real(4, 3)),
+        ),
+    ]
 
 
 def _flow() -> list[Case]:
@@ -279,29 +429,88 @@ def _flow() -> list[Case]:
         Case("rk4", path(net), (start, times), open_times, open_in_c=True),
         Case("rk4_sum", path(both), (start, times), open_times, open_in_c=True),
         Case("rk4_segments", path(net, Segments()), (start, times)),
-        Case("rk4_rows", lambda y, t: jax.vmap(path(net), (0, None))(y, t), (real(5, 2), times),
-             (("rows", 2), ("times",))),
+        Case(
+            "rk4_rows",
+            lambda y, t: jax.vmap(path(net), (0, None))(y, t),
+            (real(5, 2), times),
+            (("rows", 2), ("times",)),
+        ),
         Case("euler_maruyama", noisy, (start, 0.3 * real(20, 2))),
         Case("inputs", inputs, (start, real(21, 1))),
-        Case("reversed", lambda x: lax.scan(lambda c, v: (c * 0.5 + v, (c, v * c)), x[0], x, reverse=True),
-             (real(9, 3),), (("n", 3),), open_in_c=True),
-        Case("swapped", lambda a, b: lax.scan(lambda c, _: ((c[1], c[0] + c[1], c[2] + 1), c[0][::-1]),
-                                              (a, b, 0), None, length=7), (real(3), real(3))),
-        Case("nested", lambda x: lax.scan(lambda c, r: lax.scan(lambda d, v: (jnp.sin(d + v), d), c, r),
-                                          jnp.zeros((), x.dtype), x), (real(4, 3),)),
+        Case(
+            "reversed",
+            lambda x: lax.scan(lambda c, v: (c * 0.5 + v, (c, v * c)), x[0], x, reverse=True),
+            (real(9, 3),),
+            (("n", 3),),
+            open_in_c=True,
+        ),
+        Case(
+            "swapped",
+            lambda a, b: lax.scan(
+                lambda c, _: ((c[1], c[0] + c[1], c[2] + 1), c[0][::-1]), (a, b, 0), None, length=7
+            ),
+            (real(3), real(3)),
+        ),
+        Case(
+            "nested",
+            lambda x: lax.scan(
+                lambda c, r: lax.scan(lambda d, v: (jnp.sin(d + v), d), c, r),
+                jnp.zeros((), x.dtype),
+                x,
+            ),
+            (real(4, 3),),
+        ),
         Case("map", lambda x: lax.map(lambda r: (r @ r, jnp.sort(r)), x), (real(5, 3),)),
         Case("fori", lambda x: lax.fori_loop(0, 10, lambda i, s: s * 0.9 + i, x), (real(3),)),
-        Case("memory", lambda x: lax.fori_loop(1, 6, lambda i, s: s.at[i].set(s[i - 1] * 2 + x[i]), x), (real(6, 2),)),
-        Case("while", lambda x: lax.while_loop(lambda s: jnp.sum(s[0] ** 2) > 0.1, lambda s: (s[0] * 0.7, s[1] + 1), (x, 0)),
-             (real(4),)),
-        Case("while_rows", jax.vmap(lambda x: lax.while_loop(lambda s: s > 0.3, lambda s: s * 0.8, x)), (positive(6),)),
-        Case("cond", lambda p, x: lax.cond(p > 0, lambda v: (jnp.sin(v), v.sum()), lambda v: (v * 2, v[0]), x), (real(), real(3))),
-        Case("switch", lambda i, x: lax.switch(i, [lambda v: v + 1, lambda v: v @ v * v, jnp.exp], x), (whole(0, 9), real(3))),
-        Case("cond_in_scan", lambda x: lax.scan(lambda c, v: (lax.cond(v[0] > 0, lambda q: q + v, lambda q: q * 0.5, c), c),
-                                                jnp.zeros(2), x), (real(6, 2),)),
-        Case("newton", lambda x: lax.fori_loop(0, 5, lambda i, s: s - jnp.linalg.solve(jnp.eye(2) + jnp.outer(x, x), s - x), jnp.zeros_like(x)),
-             (real(2),)),
-    ]  # fmt: skip
+        Case(
+            "memory",
+            lambda x: lax.fori_loop(1, 6, lambda i, s: s.at[i].set(s[i - 1] * 2 + x[i]), x),
+            (real(6, 2),),
+        ),
+        Case(
+            "while",
+            lambda x: lax.while_loop(
+                lambda s: jnp.sum(s[0] ** 2) > 0.1, lambda s: (s[0] * 0.7, s[1] + 1), (x, 0)
+            ),
+            (real(4),),
+        ),
+        Case(
+            "while_rows",
+            jax.vmap(lambda x: lax.while_loop(lambda s: s > 0.3, lambda s: s * 0.8, x)),
+            (positive(6),),
+        ),
+        Case(
+            "cond",
+            lambda p, x: lax.cond(
+                p > 0, lambda v: (jnp.sin(v), v.sum()), lambda v: (v * 2, v[0]), x
+            ),
+            (real(), real(3)),
+        ),
+        Case(
+            "switch",
+            lambda i, x: lax.switch(i, [lambda v: v + 1, lambda v: v @ v * v, jnp.exp], x),
+            (whole(0, 9), real(3)),
+        ),
+        Case(
+            "cond_in_scan",
+            lambda x: lax.scan(
+                lambda c, v: (lax.cond(v[0] > 0, lambda q: q + v, lambda q: q * 0.5, c), c),
+                jnp.zeros(2),
+                x,
+            ),
+            (real(6, 2),),
+        ),
+        Case(
+            "newton",
+            lambda x: lax.fori_loop(
+                0,
+                5,
+                lambda i, s: s - jnp.linalg.solve(jnp.eye(2) + jnp.outer(x, x), s - x),
+                jnp.zeros_like(x),
+            ),
+            (real(2),),
+        ),
+    ]
 
 
 LAWS = [*_tables(), *_elements(), *_shapes(), *_reductions(), *_products(), *_flow()]
@@ -339,8 +548,10 @@ class Compiled:
         lines = [f'#include "{header.name}"']
         for name, parameters in self.parameters.items():
             names = ", ".join(re.findall(r"\w+$", p)[0] for p in parameters)
-            lines += [f"void call_{name}({', '.join(parameters)});",
-                      f"void call_{name}({', '.join(parameters)}) {{ {name}({names}); }}"]  # fmt: skip
+            lines += [
+                f"void call_{name}({', '.join(parameters)});",
+                f"void call_{name}({', '.join(parameters)}) {{ {name}({names}); }}",
+            ]
         source = header.with_suffix(".c")
         source.write_text("\n".join(lines) + "\n")
         library = header.with_suffix(f".{'_'.join(flags).replace('-', '')}.so")

@@ -183,7 +183,7 @@ def test_texts_cannot_become_code(tmp_path: Path) -> None:
     compiled = Compiled(path, "-O2")
     code = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.S)
     lines = [line for line in code.splitlines() if line.startswith("#")]
-    assert [line.split()[0] for line in lines] == "#ifndef #define #include #include #endif".split()
+    assert [line.split()[0] for line in lines] == ["#ifndef", "#define", "#include", "#include", "#endif"]
     assert code.isascii() and '"' not in code and "\\" not in code
     assert "気温 (2)" not in code and "気温" in path.read_text(encoding="utf-8")
     assert len(compiled.parameters) == 2

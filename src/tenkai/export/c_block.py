@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .c_forms import ELEMENTS, HALVES, VIEWS, bare
+from .c_forms import ELEMENTS, HALVES, bare
 from .c_statements import STATEMENTS
 from .c_text import TYPES, Loops, Place, plus, scalar, stored, times
+from .c_views import VIEWS
 from .ir import Block, Operation, Value, same_shape
 from .names import one_line
 

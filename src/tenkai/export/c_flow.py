@@ -35,10 +35,10 @@ def _inner(w: Any, block: Block, places: list[Place]) -> tuple[Any, list[Place]]
 
 
 def _updated(inner: Any, values: list[Value], new: list[Place], old: list[Place]) -> dict[str, str]:
-    """Add the lines that carry over; returns local arrays that take the place of the carried one."""
+    """Add the lines that carry over; returns local arrays that are the carried ones themselves."""
     shared, lines, later = inner.shared, list[str](), list[str]()
     kept: dict[str, str] = {}
-    for i, (value, source, target) in enumerate(zip(values, new, old, strict=True)):
+    for value, source, target in zip(values, new, old, strict=True):
         if source.at(_zeros(value)) == target.at(_zeros(value)):
             continue
         others = [p.at(_zeros(v)) for v, p in zip(values, new, strict=True) if p is not source]

@@ -10,11 +10,12 @@ import numpy as np
 
 from tenkai.errors import InputError
 
-from . import c_flow, c_products  # noqa: F401  (they register their forms)
+from . import c_algebra, c_flow, c_products  # noqa: F401  (they register their forms)
 from .c_block import BlockWriter
-from .c_forms import ELEMENTS, VIEWS, bare
+from .c_forms import ELEMENTS, bare
 from .c_statements import STATEMENTS
 from .c_text import TYPES, Loops, Place, scalar, stored
+from .c_views import VIEWS
 from .c_words import Constants, Shared, Words, reserved
 from .ir import Block, Operation, Value
 from .names import Namespace, constant_names, one_line
@@ -124,11 +125,10 @@ class _CFunction:
         changed: list[str] = []
         todo = []
         for value, place, name in zip(self.traced.block.outputs, places, self.outputs, strict=True):
-            if place.base in writer.buffers and place.offset == "0" and place.base not in kept:
-                if value.count == writer.buffers[place.base][1]:
-                    kept[place.base] = name
-                    continue
-            if place.base != name:
+            own = place.base in writer.buffers and place.base not in kept and place.offset == "0"
+            if own and value.count == writer.buffers[place.base][1]:
+                kept[place.base] = name
+            elif place.base != name:
                 todo.append((value, place, name))
         sunk = {base for base, _ in self.shared.sinks.values()}
         for value, place, name in sorted(todo, key=lambda t: t[2] in sunk):

@@ -7,15 +7,23 @@ functions of `<math.h>` and ``#`` for that of numbers.
 from __future__ import annotations
 
 SUPPORT: dict[str, str] = {
-    # In a loop of their own each: compilers vectorise a clamp, and a fraction of polynomials, but not
-    # both in one, because they make a branch of each clamped case.
+    # In a loop of their own each: compilers vectorise a clamp, and a fraction of polynomials, but
+    # not both in one, because they make a branch of each clamped case.
     "tanh_limit_double": """\
 /* Where tanh is 1 to the last digit, it is computed at the last place where it is not. */
-static inline double @tanh_limit(double x) { x = x > 20.0 ? 20.0 : x; return x < -20.0 ? -20.0 : x; }
+static inline double @tanh_limit(double x)
+{
+    x = x > 20.0 ? 20.0 : x;
+    return x < -20.0 ? -20.0 : x;
+}
 """,
     "tanh_limit_float": """\
 /* Where tanh is 1 to the last digit, it is computed at the last place where it is not. */
-static inline float @tanh_limit(float x) { x = x > 9.0f ? 9.0f : x; return x < -9.0f ? -9.0f : x; }
+static inline float @tanh_limit(float x)
+{
+    x = x > 9.0f ? 9.0f : x;
+    return x < -9.0f ? -9.0f : x;
+}
 """,
     "tanh_core_double": """\
 /* tanh up to 20: Lambert's continued fraction of x / 16, doubled four times; it has no branch. */
@@ -94,7 +102,7 @@ static inline T @digamma(T given)
 static inline T @erf_inv(T given)
 {
     const double a = given < 0 ? -(double)given : (double)given;
-    const double r = log1p(-(a < 1.0 ? a : 0.9999999999999999) * (a < 1.0 ? a : 0.9999999999999999));
+    const double b = a < 1.0 ? a : 0.9999999999999999, r = log1p(-b * b);
     const double part = 4.3307467508 + 0.5 * r;
     double y = sqrt(fmax(sqrt(part * part - r / 0.147) - part, 0.0));
     for (int i = 0; i < 4; i++) {

@@ -42,6 +42,11 @@ class Value:
         """Number of elements of a fixed shape."""
         return int(np.prod(self.shape, dtype=int))
 
+    def known_number(self) -> Any:
+        """The first element of a known array."""
+        assert self.constant is not None
+        return self.constant.flat[0]
+
     @property
     def uniform(self) -> bool:
         """Whether it is a known array with one element, or many equal ones."""

@@ -6,63 +6,26 @@ returns an expression; with several outputs, one of a tuple.
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from . import numpy_support
-from .ir import Operation, Size, Value, same_shape, size_text
+from .ir import Operation, Size, Value
+from .numpy_elements import (
+    ELEMENTWISE,
+    FORMS,
+    Words,
+    bare,
+    dtype_text,
+    literal,
+    register,
+    taken,
+    typed,
+)
 
-Form = Callable[[Operation, list[str], "Words"], str]
-FORMS: dict[str, Form] = {}
-
-
-class Words:
-    """What forms ask of the file: the text of a size, and functions to take along."""
-
-    def __init__(self, names: dict[str, str] | None = None):
-        self.names = names or {}
-        self.taken: dict[str, str] = {}  # function of `numpy_support`: its source
-
-    def size(self, size: Size) -> str:
-        return size_text(size, names=self.names)
-
-    def shape(self, shape: Sequence[Size]) -> str:
-        inner = ", ".join(self.size(n) for n in shape)
-        return f"({inner},)" if len(shape) == 1 else f"({inner})"
-
-    def take(self, name: str) -> str:
-        if name not in self.taken:
-            source = inspect.getsource(getattr(numpy_support, name))
-            for other in re.findall(r"\b_[a-z]\w*(?=\()", source):
-                if other != name and hasattr(numpy_support, other):
-                    self.take(other)
-            self.taken[name] = source
-        return name
-
-
-def dtype_text(dtype: np.dtype) -> str:
-    return "np.bool_" if dtype == bool else f"np.{dtype.name}"
-
-
-def literal(value: Value, plain: bool) -> str:
-    """A known number; `plain` where NumPy gives it the type of the array beside it."""
-    assert value.constant is not None
-    number = value.constant.reshape(-1)[0]
-    kind = value.dtype.name
-    if value.dtype == bool:
-        return repr(bool(number)) if plain else f"np.bool_({bool(number)})"
-    if value.dtype.kind in "iu":
-        return repr(int(number)) if plain else f"np.{kind}({int(number)})"
-    if np.isfinite(number):
-        text = repr(float(str(number)))
-    else:
-        text = "np.nan" if np.isnan(number) else ("np.inf" if number > 0 else "-np.inf")
-    text = f"({text})" if text.startswith("-") else text
-    return text if plain else f"np.{kind}({text})"
+__all__ = ["ELEMENTWISE", "FORMS", "Words", "bare", "compute", "dtype_text", "literal", "typed"]
 
 
 def compute(kind: str, inputs: list[Value], params: dict[str, Any], avals: Any) -> list[Any]:
@@ -76,117 +39,6 @@ def compute(kind: str, inputs: list[Value], params: dict[str, Any], avals: Any) 
     return list(result) if len(avals) > 1 else [result[0] if isinstance(result, tuple) else result]
 
 
-def bare(text: str) -> str:
-    """An expression without parentheses around the whole; a tuple keeps its own."""
-    depth = 0
-    for i, c in enumerate(text):
-        depth += (c in "([") - (c in ")]")
-        if (depth == 0 and i < len(text) - 1) or (depth == 1 and c == ","):
-            return text
-    return text[1:-1] if text.startswith("(") else text
-
-
-def _pattern(pattern: str) -> Form:
-    def form(op: Operation, args: list[str], words: Words) -> str:
-        if pattern.startswith("np."):
-            args = [bare(a) for a in args]
-        return pattern.format(*args)
-
-    return form
-
-
-def _taken(name: str) -> Form:
-    return lambda op, args, words: f"{words.take(name)}({', '.join(map(bare, args))})"
-
-
-FORMS.update(
-    {
-        kind: _pattern(pattern)
-        for kind, pattern in {
-            **{k: f"({{0}} {s} {{1}})" for k, s in zip(
-                ["add", "add_any", "sub", "mul", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "shift_left"],
-                ["+", "+", "-", "*", "==", "!=", "<", "<=", ">", ">=", "&", "|", "^", "<<"],
-                strict=True)},
-            **{k: f"np.{f}({{0}})" for k, f in zip(
-                ["abs", "sign", "floor", "ceil", "exp", "exp2", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "tan", "asin", "acos", "atan", "asinh", "acosh", "atanh", "sqrt", "cbrt", "is_finite", "square"],
-                ["abs", "sign", "floor", "ceil", "exp", "exp2", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "sqrt", "cbrt", "isfinite", "square"],
-                strict=True)},
-            **{k: f"np.{f}({{0}}, {{1}})" for k, f in zip(
-                ["max", "min", "pow", "atan2", "rem", "nextafter"],
-                ["maximum", "minimum", "power", "arctan2", "fmod", "nextafter"],
-                strict=True)},
-            "neg": "(-{0})",
-            "not": "(~{0})",
-            "rsqrt": "(1 / np.sqrt({0}))",
-            "logistic": "(1 / (1 + np.exp(-{0})))",
-            "clamp": "np.minimum(np.maximum({1}, {0}), {2})",
-        }.items()
-    }
-)  # fmt: skip
-for _kind in ("erf", "erfc", "erf_inv", "lgamma", "digamma"):
-    FORMS[_kind] = _taken("_" + _kind)
-
-
-def _register(*kinds: str) -> Callable[[Form], Form]:
-    def add(form: Form) -> Form:
-        FORMS.update(dict.fromkeys(kinds, form))
-        return form
-
-    return add
-
-
-@_register("div")
-def _div(op: Operation, args: list[str], words: Words) -> str:
-    if op.outputs[0].dtype.kind == "f":
-        return f"({args[0]} / {args[1]})"
-    return f"{words.take('_quotient')}({args[0]}, {args[1]})"
-
-
-@_register("integer_pow")
-def _integer_pow(op: Operation, args: list[str], words: Words) -> str:
-    power = op.params["y"]
-    return f"np.square({args[0]})" if power == 2 else f"({args[0]} ** {power})"
-
-
-@_register("round")
-def _round(op: Operation, args: list[str], words: Words) -> str:
-    even = int(op.params["rounding_method"]) == 1
-    return f"np.rint({args[0]})" if even else f"{words.take('_round_away')}({args[0]})"
-
-
-@_register("select_n")
-def _select(op: Operation, args: list[str], words: Words) -> str:
-    which, *cases = args
-    if op.inputs[0].dtype == bool:
-        return f"np.where({which}, {cases[1]}, {cases[0]})"
-    text = cases[-1]
-    for i in range(len(cases) - 2, -1, -1):
-        text = f"np.where({which} == {i}, {cases[i]}, {text})"
-    return text
-
-
-@_register("convert_element_type")
-def _convert(op: Operation, args: list[str], words: Words) -> str:
-    if op.outputs[0].dtype == bool:
-        return f"({args[0]} != 0)"
-    return f"{args[0]}.astype(np.{op.outputs[0].dtype.name})"
-
-
-@_register("lt_to", "le_to")
-def _total_order(op: Operation, args: list[str], words: Words) -> str:
-    name, (a, b) = words.take("_below"), args
-    before, after = f"{name}({a}, {b})", f"(~{name}({b}, {a}))"
-    return before if op.kind == "lt_to" else after
-
-
-@_register("dim_as_value")
-def _size_as_value(op: Operation, args: list[str], words: Words) -> str:
-    return f"np.{op.outputs[0].dtype.name}({words.size(op.params['dim'])})"
-
-
-ELEMENTWISE = frozenset(FORMS) - {"dim_as_value"}
-
-
 def aligned(shape: Sequence[Size], dims: Sequence[int], rank: int) -> str:
     """The index that gives an array axes of length one, so that NumPy broadcasts it."""
     lead = rank - len(shape)
@@ -196,12 +48,12 @@ def aligned(shape: Sequence[Size], dims: Sequence[int], rank: int) -> str:
     return f"[{', '.join(axes)}]"
 
 
-@_register("aligned")
+@register("aligned")
 def _aligned(op: Operation, args: list[str], words: Words) -> str:
     return args[0] + op.params["index"]
 
 
-@_register("broadcast_in_dim")
+@register("broadcast_in_dim")
 def _broadcast(op: Operation, args: list[str], words: Words) -> str:
     value, shape = op.inputs[0], op.outputs[0].shape
     if value.shape == ():
@@ -211,25 +63,25 @@ def _broadcast(op: Operation, args: list[str], words: Words) -> str:
     return f"np.broadcast_to({text}, {words.shape(shape)})"
 
 
-@_register("reshape", "squeeze")
+@register("reshape", "squeeze")
 def _reshape(op: Operation, args: list[str], words: Words) -> str:
     if op.outputs[0].shape == ():
         return f"np.reshape({args[0]}, ())"
     return f"np.reshape({args[0]}, {words.shape(op.outputs[0].shape)})"
 
 
-@_register("transpose")
+@register("transpose")
 def _transpose(op: Operation, args: list[str], words: Words) -> str:
     order = tuple(op.params["permutation"])
     return f"{args[0]}.T" if order == (1, 0) else f"np.transpose({args[0]}, {order})"
 
 
-@_register("rev")
+@register("rev")
 def _rev(op: Operation, args: list[str], words: Words) -> str:
     return f"np.flip({args[0]}, {tuple(op.params['dimensions'])})"
 
 
-@_register("slice")
+@register("slice")
 def _slice(op: Operation, args: list[str], words: Words) -> str:
     p, shape = op.params, op.inputs[0].shape
     strides = p["strides"] or (1,) * len(shape)
@@ -243,7 +95,7 @@ def _slice(op: Operation, args: list[str], words: Words) -> str:
     return f"{args[0]}[{', '.join(cuts)}]"
 
 
-@_register("split")
+@register("split")
 def _split(op: Operation, args: list[str], words: Words) -> str:
     axis, start, parts = op.params["axis"], 0, []
     for size in op.params["sizes"]:
@@ -252,19 +104,19 @@ def _split(op: Operation, args: list[str], words: Words) -> str:
     return f"({', '.join(parts)},)"
 
 
-@_register("pad")
+@register("pad")
 def _pad(op: Operation, args: list[str], words: Words) -> str:
     margins = ", ".join(f"({', '.join(map(words.size, m))})" for m in op.params["padding_config"])
     return f"{words.take('_pad')}({args[0]}, {args[1]}, [{margins}])"
 
 
-@_register("concatenate")
+@register("concatenate")
 def _concatenate(op: Operation, args: list[str], words: Words) -> str:
     axis = op.params["dimension"]
     return f"np.concatenate([{', '.join(args)}]{f', axis={axis}' if axis else ''})"
 
 
-@_register("iota")
+@register("iota")
 def _iota(op: Operation, args: list[str], words: Words) -> str:
     out, axis = op.outputs[0], op.params["dimension"]
     text = f"np.arange({words.size(out.shape[axis])}, dtype=np.{out.dtype.name})"
@@ -274,19 +126,19 @@ def _iota(op: Operation, args: list[str], words: Words) -> str:
     return f"np.broadcast_to({text}[{axes}], {words.shape(out.shape)})"
 
 
-@_register("dynamic_slice")
+@register("dynamic_slice")
 def _dynamic_slice(op: Operation, args: list[str], words: Words) -> str:
     starts = ", ".join(args[1:])
     sizes = words.shape(op.params["slice_sizes"])
     return f"{words.take('_dynamic_slice')}({args[0]}, [{starts}], {sizes})"
 
 
-@_register("dynamic_update_slice")
+@register("dynamic_update_slice")
 def _dynamic_update_slice(op: Operation, args: list[str], words: Words) -> str:
     return f"{words.take('_dynamic_update_slice')}({args[0]}, {args[1]}, [{', '.join(args[2:])}])"
 
 
-@_register("gather")
+@register("gather")
 def _gather(op: Operation, args: list[str], words: Words) -> str:
     p, n = op.params, op.params["dimension_numbers"]
     dims = (
@@ -311,7 +163,7 @@ def gather_fill(op: Operation) -> Value | None:
         if dtype.kind == "f":
             fill = np.nan
         else:
-            limits = None if dtype == bool else np.iinfo(dtype)
+            limits = None if dtype.kind == "b" else np.iinfo(dtype)
             fill = True if limits is None else limits.min if dtype.kind == "i" else limits.max
     return Value((), dtype, np.asarray(fill, dtype))
 
@@ -325,7 +177,7 @@ _COMBINE = {
 }
 
 
-@_register(*_COMBINE)
+@register(*_COMBINE)
 def _scatter(op: Operation, args: list[str], words: Words) -> str:
     n = op.params["dimension_numbers"]
     dims = (
@@ -366,7 +218,7 @@ _REDUCTIONS = {
 }
 
 
-@_register(*_REDUCTIONS)
+@register(*_REDUCTIONS)
 def _reduce(op: Operation, args: list[str], words: Words) -> str:
     value = op.inputs[0]
     axes = _axes(op.params["axes"], len(value.shape))
@@ -375,7 +227,7 @@ def _reduce(op: Operation, args: list[str], words: Words) -> str:
     return f"np.{_REDUCTIONS[op.kind]}({args[0]}{axes}{dtype})"
 
 
-@_register("argmax", "argmin")
+@register("argmax", "argmin")
 def _argmax(op: Operation, args: list[str], words: Words) -> str:
     axis = op.params["axes"][0]
     return f"np.{op.kind}({args[0]}, axis={axis}).astype(np.{op.outputs[0].dtype.name})"
@@ -390,7 +242,7 @@ _CUMULATIVE = {
 }
 
 
-@_register(*_CUMULATIVE)
+@register(*_CUMULATIVE)
 def _cumulative(op: Operation, args: list[str], words: Words) -> str:
     axis, function = op.params["axis"], f"np.{_CUMULATIVE[op.kind]}.accumulate"
     if not op.params["reverse"]:
@@ -398,7 +250,7 @@ def _cumulative(op: Operation, args: list[str], words: Words) -> str:
     return f"np.flip({function}(np.flip({args[0]}, {axis}), axis={axis}), {axis})"
 
 
-@_register("dot_general")
+@register("dot_general")
 def _dot(op: Operation, args: list[str], words: Words) -> str:
     (contracted, batch), (a, b) = op.params["dimension_numbers"], op.inputs
     ranks, text = (len(a.shape), len(b.shape)), None
@@ -417,7 +269,7 @@ def _dot(op: Operation, args: list[str], words: Words) -> str:
     return text if same else f"{text}.astype(np.{op.outputs[0].dtype.name})"
 
 
-@_register("conv_general_dilated")
+@register("conv_general_dilated")
 def _convolution(op: Operation, args: list[str], words: Words) -> str:
     p = op.params
     layouts = tuple(tuple(map(int, spec)) for spec in p["dimension_numbers"])
@@ -441,7 +293,7 @@ _WINDOWS = {
 }
 
 
-@_register(*_WINDOWS)
+@register(*_WINDOWS)
 def _reduce_window(op: Operation, args: list[str], words: Words) -> str:
     p, (function, start) = op.params, _WINDOWS[op.kind]
     text = literal(Value((), op.inputs[0].dtype, np.asarray(start)), True)
@@ -453,7 +305,7 @@ def _reduce_window(op: Operation, args: list[str], words: Words) -> str:
     return f"{words.take('_reduce_window')}({args[0]}, {text}, {function}, {numbers})"
 
 
-@_register("sort")
+@register("sort")
 def _sort(op: Operation, args: list[str], words: Words) -> str:
     axis, keys = op.params["dimension"], op.params["num_keys"]
     if len(args) == 1:
@@ -461,30 +313,22 @@ def _sort(op: Operation, args: list[str], words: Words) -> str:
     return f"{words.take('_sort')}(({', '.join(args)}), {axis}, {keys})"
 
 
-@_register("top_k")
+@register("top_k")
 def _top_k(op: Operation, args: list[str], words: Words) -> str:
     axis = op.params.get("axis", len(op.inputs[0].shape) - 1)
     return f"{words.take('_top_k')}({args[0]}, {words.size(op.params['k'])}, {axis})"
 
 
-@_register("triangular_solve")
+@register("triangular_solve")
 def _triangular_solve(op: Operation, args: list[str], words: Words) -> str:
     p = op.params
     flags = (p["left_side"], p["lower"], p["transpose_a"], p["unit_diagonal"])
     return f"{words.take('_triangular_solve')}({', '.join([*args, *map(str, flags)])})"
 
 
-@_register("cholesky")
+@register("cholesky")
 def _cholesky(op: Operation, args: list[str], words: Words) -> str:
     return f"np.linalg.cholesky({args[0]})"
 
 
-FORMS["lu"] = _taken("_lu")
-
-
-def typed(op: Operation, index: int) -> bool:
-    """Whether a known number needs its type said: no array of that type stands beside it."""
-    value = op.inputs[index]
-    others = [v for i, v in enumerate(op.inputs) if i != index]
-    beside = any(not v.known and v.dtype == value.dtype for v in others)
-    return op.kind not in ELEMENTWISE or not beside or not same_shape(value.shape, ())
+FORMS["lu"] = taken("_lu")

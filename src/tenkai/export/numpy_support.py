@@ -5,6 +5,8 @@ Each reads only NumPy and others of this file. They are tested here as they are 
 
 import numpy as np
 
+# ruff: noqa: B905  (they also run under older Pythons)
+
 
 def _quotient(x, y):
     """Whole numbers divided towards zero."""
@@ -273,13 +275,13 @@ def _lu(x):
     """Elimination with the largest pivot of each column: factors, swaps, order of rows."""
     out = np.array(x)
     rows, columns = out.shape[-2:]
-    swaps = np.zeros(out.shape[:-2] + (min(rows, columns),), np.int32)
+    swaps = np.zeros((*out.shape[:-2], min(rows, columns)), np.int32)
     order = np.broadcast_to(np.arange(rows, dtype=np.int32), out.shape[:-1]).copy()
     for place in np.ndindex(out.shape[:-2]):
         a, o = out[place], order[place]
         for s in range(min(rows, columns)):
             p = s + int(np.argmax(np.abs(a[s:, s])))
-            swaps[place + (s,)] = p
+            swaps[(*place, s)] = p
             a[[s, p]], o[[s, p]] = a[[p, s]], o[[p, s]]
             a[s + 1 :, s] /= a[s, s]
             a[s + 1 :, s + 1 :] -= np.outer(a[s + 1 :, s], a[s, s + 1 :])

@@ -4,8 +4,8 @@
     Function    a pure JAX function of such arrays, its outputs named
     Program     the functions of one model: one file
 
-A function is traced when it is exported. Named sizes such as "rows" are only known when the exported
-function is called (or given to the export as ``sizes={"rows": 1}``).
+A function is traced when it is exported. Named sizes such as "rows" are only known when the
+exported function is called (or given to the export as ``sizes={"rows": 1}``).
 """
 
 from __future__ import annotations
