@@ -18,7 +18,8 @@ from ..errors import InputError
 from .ir import Block, Operation, Size, Value, size_text
 from .names import Namespace, constant_names
 from .program import Argument, Function, Program
-from .trace import Traced, named, trace
+from .shapes import named
+from .trace import Traced, trace
 
 OPSET, IR = 18, 9  # widely understood; 18 is the first whose reductions all take axes as inputs
 _INTEGER, _BOOLEAN = 6, 9  # of ONNX's TensorProto

@@ -18,11 +18,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from ..devices import arithmetic
 from ..errors import InputError
 from .program import Argument, Program
-from .trace import named, shapes_of, with_sizes
+from .shapes import named, shapes_of, with_sizes
 
 _MAGIC, _FORMAT = b"TENKAI-STABLEHLO", 1
 _PLATFORMS = ("cpu", "cuda", "tpu")
@@ -88,7 +89,7 @@ class LoadedFunction:
                 got=str(len(arrays)), do="pass one array for each",
             )  # fmt: skip
         with arithmetic(self.dtype):
-            traced = any(isinstance(a, jax.core.Tracer) for a in arrays)
+            traced = any(isinstance(a, Tracer) for a in arrays)
             known: dict[str, int] = {}
             given = [self._read(a, v, known) for a, v in zip(self.arguments, arrays, strict=True)]
             made = self._run(*given)
