@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
 from .ir import Operation
 from .numpy_forms import gather_fill
+from .onnx_table import missing, register
 
 
+@register("gather")
 def gather(w: Any, op: Operation, names: list[str]) -> str:
     """Blocks that are, along every axis, whole or one element wide."""
     numbers, (x, places) = op.params["dimension_numbers"], op.inputs
@@ -23,7 +24,7 @@ def gather(w: Any, op: Operation, names: list[str]) -> str:
     indexed = [numbers.start_index_map[k] for k in columns]
     window = [i for i in range(len(x.shape)) if i not in shared and i not in indexed]
     if not indexed or not all(_whole(op, i) for i in window):
-        raise _missing("a gather of blocks")
+        raise missing("a gather of blocks")
     rows = turned(w, names[0], [*shared, *indexed, *window])
     last = len(places.shape) - 1
     rest = [i for i in range(last) if i not in own]
@@ -43,7 +44,7 @@ def _single(op: Operation, axis: int) -> bool:
     """Whether an indexed axis is read one element wide; one of size one is whole, too."""
     whole = axis not in op.params["dimension_numbers"].collapsed_slice_dims and _whole(op, axis)
     if str(op.params["slice_sizes"][axis]) != "1" and not whole:
-        raise _missing("a gather of blocks")
+        raise missing("a gather of blocks")
     return not whole
 
 
@@ -92,27 +93,21 @@ _REDUCE = {"scatter": "none", "scatter-add": "add", "scatter-mul": "mul", "scatt
            "scatter-max": "max"}  # fmt: skip
 
 
+@register(*_REDUCE)
 def scatter(w: Any, op: Operation, names: list[str]) -> str:
     """Updates that are whole along some axes and one element wide along the indexed ones."""
     numbers = op.params["dimension_numbers"]
     x, _, updates = op.inputs
     indexed = list(numbers.scatter_dims_to_operand_dims)
     if numbers.operand_batching_dims or set(numbers.inserted_window_dims) != set(indexed):
-        raise _missing("a scatter of blocks")
+        raise missing("a scatter of blocks")
     window = [i for i in range(len(x.shape)) if i not in indexed]
     sizes = [updates.shape[i] for i in numbers.update_window_dims]
     if any(str(s) != str(x.shape[i]) for s, i in zip(sizes, window, strict=True)):
-        raise _missing("a scatter of blocks")
+        raise missing("a scatter of blocks")
     rows = turned(w, names[0], [*indexed, *window])
     own = [i for i in range(len(updates.shape)) if i not in numbers.update_window_dims]
     new = turned(w, names[2], [*own, *numbers.update_window_dims])
     at = w.node("Cast", [names[1]], to=7)
     made = w.node("ScatterND", [rows, at, new], reduction=_REDUCE[op.kind])
     return turned(w, made, np.argsort([*indexed, *window]).tolist())
-
-
-def _missing(what: str) -> InputError:
-    return InputError(
-        "export to ONNX", expected="operations that ONNX has", got=what,
-        do="export as NumPy, C or StableHLO",
-    )  # fmt: skip
