@@ -28,9 +28,9 @@ class UKR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     Args:
         n_components: latents of a row.
         kernel: "gaussian", "student-t" (heavier tails) or "quartic" (zero beyond some bandwidths).
-        bandwidth: of the kernel, in the units of the latents; "auto" has the smallest
-            leave-one-out error at the start, or is wider where narrowing to it (see `widening`)
-            would miss more.
+        bandwidth: of the kernel, in the units of the latents; "auto" begins
+            with the smallest leave-one-out error of the start, and stays wider where narrowing
+            to it (see `widening`) gains nothing.
         leave_one_out: False leaves rows in their own estimate; then use `penalty` or `box`.
         penalty: weight of the mean square of the latents.
         box: (low, high), ends between which every latent is kept; None leaves them free.

@@ -29,8 +29,8 @@ _WIDTHS = np.geomspace(0.02, 2.0, 14)  # bandwidths to choose from, in spreads o
 _JUDGED = 2000  # rows whose errors choose the bandwidth
 _WIDENED = 0.7  # share of the steps in which the kernel narrows to the bandwidth
 _MASS = 1e-12  # of all other kernels at a latent: below, it is isolated
-_PATIENCE = 1.02  # how much more than the least error is still no more
-_ENDLESS = 1e30  # the kernel narrows whatever the error: the bandwidth was given
+_PAYS = 0.998  # of the least error so far: below, the kernel narrows by a step
+_ALWAYS = 1e30  # the kernel narrows whatever the error: the bandwidth was given
 _CLEAN = 1e-6  # the least share of the variance that is noise
 _SHOWN = 1000  # rows that compare the inducing latents with all
 
@@ -116,7 +116,7 @@ class Material(NamedTuple):
 
     rows: Rows
     weight: Any  # (n,), of sum 1
-    settings: Any  # penalty in units of the bandwidth, widening, steps of narrowing, patience
+    settings: Any  # penalty in units of the bandwidth, widening, steps of narrowing, pays
 
 
 @functools.cache
@@ -125,17 +125,17 @@ def objective(kernel: str, left_out: bool) -> Callable[..., tuple[Any, Aux]]:
 
     The kernel narrows geometrically from `widening` bandwidths to one: rows far apart on a torn
     start see each other before they settle (homotopy, Meinicke et al. 2005). It narrows in the
-    steps whose value is at most `patience` times the least so far: where a narrower kernel misses
-    more, it waits for the latents, or stays as it is.
+    steps whose value is at most `pays` times the least so far: where a narrower kernel gains
+    nothing it stays wide, and the surface smooth.
     """
 
     def value(model: Latents, batch: Material, key: Any) -> tuple[Any, Aux]:
-        penalty, widening, narrowing, patience = batch.settings
+        penalty, widening, narrowing, pays = batch.settings
         width = model.width(widening, narrowing)
         found = error(kernel, left_out, model.u / width, batch.rows)
         found = found + penalty * batch.weight @ jnp.sum(model.u**2, axis=1)
         level = jnp.round(1e6 * jnp.log(jnp.maximum(found, 1e-30))).astype(model.least.dtype)
-        falls = level <= model.least + 1e6 * jnp.log(patience)
+        falls = level <= model.least + 1e6 * jnp.log(pays)
         state = Latents(None, model.narrowed + falls, jnp.minimum(level, model.least))
         return found, Aux(state=lax.stop_gradient(state))
 
@@ -234,8 +234,8 @@ def _train(
 ) -> Fit:  # fmt: skip
     steps = recipe.steps
     box = None if recipe.box is None else (recipe.box[0] / width, recipe.box[1] / width)
-    patience = _PATIENCE if recipe.bandwidth is None and recipe.left_out else _ENDLESS
-    settings = recipe.penalty * width**2, recipe.widening, max(_WIDENED * steps, 1.0), patience
+    pays = _PAYS if recipe.bandwidth is None and recipe.left_out else _ALWAYS
+    settings = recipe.penalty * width**2, recipe.widening, max(_WIDENED * steps, 1.0), pays
     batch = Material(
         _cast(rows, to), np.asarray(weight / weight.sum(), to), tuple(map(to, settings))
     )
