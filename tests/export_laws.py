@@ -25,7 +25,8 @@ from jax.scipy import special
 from tenkai.convolution import ConcatConvolution, Convolution
 from tenkai.export import Argument, Function, Program
 from tenkai.fields import ACTIVATIONS, MLP, Linear, NeuralField, Sum, together
-from tenkai.unfold import Interval, NoisyInterval, Segments, euler_maruyama, rk4, unfold
+from tenkai.solve.adams import Adams, adams
+from tenkai.unfold import Interval, NoisyInterval, Segments, Store, euler_maruyama, rk4, unfold
 
 rng = np.random.default_rng(20)
 COMPILER = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
@@ -34,7 +35,7 @@ STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 
 @dataclass(frozen=True)
 class Case:
-    """`call` of `arrays`; `open_sizes` says which axes are named sizes in NumPy, as {axis: name}."""
+    """`call` of `arrays`; `shapes` names sizes that stay open, with `open_in_c` in C too."""
 
     name: str
     call: Callable[..., Any]
@@ -103,7 +104,10 @@ _UNARY = {
     "log sqrt rsqrt lgamma digamma": positive,
     "asin acos atanh erf_inv log1p": inside,
 }
-_BINARY = ["add", "sub", "mul", "div", "max", "min", "rem", "atan2", "eq", "ne", "lt", "le", "gt", "ge", "nextafter"]
+_BINARY = [
+    *("add", "sub", "mul", "div", "max", "min", "rem", "atan2", "nextafter"),
+    *("eq", "ne", "lt", "le", "gt", "ge"),
+]
 
 
 def _tables() -> list[Case]:
@@ -427,6 +431,7 @@ def _flow() -> list[Case]:
 
     return [
         Case("rk4", path(net), (start, times), open_times, open_in_c=True),
+        Case("adams", lambda y: adams(net, y, Adams(), 20, Store())[0], (start,)),
         Case("rk4_sum", path(both), (start, times), open_times, open_in_c=True),
         Case("rk4_segments", path(net, Segments()), (start, times)),
         Case(

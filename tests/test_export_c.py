@@ -1,4 +1,4 @@
-"""Exported C99 headers give what JAX gives, compile without a warning and touch only their memory."""
+"""Exported C99 headers give what JAX gives, compile cleanly and touch only their own memory."""
 
 from __future__ import annotations
 
@@ -63,7 +63,12 @@ MAIN = """
 static unsigned int seed = 1;
 static double draw(void) {{ seed = seed * 1664525u + 1013904223u; return 0.1 + seed / 5e9; }}
 static int bad;
-static void look(const unsigned char *p, size_t n) {{ for (size_t i = 0; i < n; i++) bad += p[i] > 7; }}
+static void look(const unsigned char *p, size_t n)
+{{
+    for (size_t i = 0; i < n; i++) {{
+        bad += p[i] > 7;
+    }}
+}}
 int main(void) {{
 {calls}
     printf("%d\\n", bad > 0);
@@ -166,6 +171,9 @@ def test_open_sizes_of_other_axes_are_asked_for(tmp_path: Path) -> None:
 HOSTILE = '*/ #error "no" \n#include <stdio.h> // \\\n??/ /* " \u2028 \x00 \ud800'
 
 
+HEAD = ["#ifndef", "#define", "#include", "#include", "#endif"]
+
+
 def test_texts_cannot_become_code(tmp_path: Path) -> None:
     arguments = (
         Argument(HOSTILE, (2,), HOSTILE),
@@ -183,7 +191,7 @@ def test_texts_cannot_become_code(tmp_path: Path) -> None:
     compiled = Compiled(path, "-O2")
     code = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.S)
     lines = [line for line in code.splitlines() if line.startswith("#")]
-    assert [line.split()[0] for line in lines] == ["#ifndef", "#define", "#include", "#include", "#endif"]
+    assert [line.split()[0] for line in lines] == HEAD
     assert code.isascii() and '"' not in code and "\\" not in code
     assert "気温 (2)" not in code and "気温" in path.read_text(encoding="utf-8")
     assert len(compiled.parameters) == 2

@@ -10,12 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from export_laws import LAWS, Case, close, program, real
 
+from tenkai import convolution, fields
 from tenkai.errors import InputError
 from tenkai.export import Argument, Function, Program
 from tenkai.export import numpy as export_numpy
@@ -60,6 +62,20 @@ def test_every_operation_has_both_forms_and_a_law() -> None:
         found |= kinds(traced.block)
     assert not ours - found, "operations without a law"
     assert {"scan", "while", "cond"} <= found
+
+
+def test_every_layer_has_a_law() -> None:
+    """A new layer of these rooms must get a law; these have them."""
+    layers = {
+        c.__name__
+        for room in (fields, convolution)
+        for c in vars(room).values()
+        if isinstance(c, type) and issubclass(c, eqx.Module) and c.__module__ == room.__name__
+    }
+    known = {"Linear", "MLP", "NeuralField", "Sum", "Convolution", "ConcatConvolution"}
+    assert layers == known
+    names = {case.name for case in LAWS}
+    assert {f"mlp_{name}" for name in fields.ACTIVATIONS} <= names
 
 
 def test_open_sizes_are_those_of_the_arguments(tmp_path: Path) -> None:

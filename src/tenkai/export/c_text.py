@@ -27,7 +27,7 @@ _SUFFIX = {"int64": "LL", "uint32": "U", "uint64": "ULL"}
 
 def number(value: object, dtype: np.dtype) -> str:
     """A known number as a C constant of its type."""
-    name, scalar = dtype.name, np.asarray(value, dtype)[()]
+    name, scalar = dtype.name, dtype.type(value)
     if dtype.kind == "f":
         return _real(scalar, "f" if name == "float32" else "")
     whole = int(scalar)

@@ -28,7 +28,8 @@ def _broadcast(op: Operation, places: Sequence[Place], words: Any) -> Any:
     dims, shape = op.params["broadcast_dimensions"], op.inputs[0].shape
 
     def at(index: Sequence[str]) -> str:
-        inner = ["0" if str(n) == "1" else index[d] for d, n in zip(dims, shape, strict=True)]
+        pairs = zip(dims, shape, strict=True)
+        inner = ["0" if str(n) == "1" else str(index[d]) for d, n in pairs]
         return places[0].at(inner)
 
     return at
@@ -163,7 +164,7 @@ def _gather(op: Operation, places: Sequence[Place], words: Any) -> Any:
             elif d in n.start_index_map and fill is not None:
                 start = places[1].at([*batch, str(n.start_index_map.index(d))])
                 tests.append(words.inside(start, size, sizes[d]))
-            inner.append(place if d in gone else plus(place, next(offsets)))
+            inner.append(place if d in gone else plus(place, str(next(offsets))))
         element = places[0].at(inner)
         if fill is None or not tests:
             return element

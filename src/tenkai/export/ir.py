@@ -125,8 +125,7 @@ class _Sizes(ast.NodeVisitor):
     def visit_BinOp(self, node: ast.BinOp) -> str:
         left, right = self.visit(node.left), self.visit(node.right)
         if isinstance(node.op, ast.Pow) and self.c:
-            assert isinstance(node.right, ast.Constant)
-            return "*".join([left] * int(node.right.value))
+            return "*".join([left] * int(right))
         signs = {ast.Add: " + ", ast.Sub: " - ", ast.Mult: "*", ast.Pow: "**"}
         return f"{left}{signs[type(node.op)]}{right}"
 

@@ -173,8 +173,8 @@ def _checks(
             else:
                 text.append("None")
                 if parts == [declared]:
-                    known.add(declared)
-                    found.append(f"{sizes[declared]} = {name}.shape[{i}]")
+                    known.add(parts[0])
+                    found.append(f"{sizes[parts[0]]} = {name}.shape[{i}]")
                 else:
                     whole = False
         shape = f"({', '.join(text)}{',' if len(text) == 1 else ''})"

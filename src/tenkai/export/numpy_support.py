@@ -120,8 +120,9 @@ def _dynamic_update_slice(x, part, starts):
     return out
 
 
-def _places(shape, starts, window, collapsed, batching, start_batching, start_map, sizes, rank):
+def _places(shape, starts, dims, sizes, rank):
     """Index arrays of a gather: where each output element comes from; which are inside."""
+    window, collapsed, batching, start_batching, start_map = dims
     starts = np.asarray(starts).astype(np.int64)
     batch = [i for i in range(rank) if i not in window]
     kept = [d for d in range(len(shape)) if d not in collapsed and d not in batching]
@@ -150,7 +151,7 @@ def _places(shape, starts, window, collapsed, batching, start_batching, start_ma
 def _gather(x, starts, dims, sizes, shape, fill):
     """Blocks of `x` at `starts`; one that stands out is moved inside, or filled."""
     x = np.asarray(x)
-    index, inside = _places(x.shape, starts, *dims, sizes, len(shape))
+    index, inside = _places(x.shape, starts, dims, sizes, len(shape))
     out = np.broadcast_to(x[index], shape)
     return out if fill is None else np.where(inside, out, x.dtype.type(fill))
 
@@ -158,7 +159,7 @@ def _gather(x, starts, dims, sizes, shape, fill):
 def _scatter(x, starts, updates, dims, sizes, clip, combine):
     """`x` with blocks combined with `updates`; those that stand out are left out."""
     out, updates = np.array(x), np.asarray(updates)
-    index, inside = _places(out.shape, starts, *dims, sizes, updates.ndim)
+    index, inside = _places(out.shape, starts, dims, sizes, updates.ndim)
     use = np.broadcast_to(inside | clip, updates.shape)
     place = tuple(np.broadcast_to(i, updates.shape)[use] for i in index)
     if combine is None:

@@ -77,9 +77,10 @@ def _sum_of_products(b: Any, inputs: list[Value], p: Any, avals: Avals, s: str) 
         return None
     rank = len(inputs[0].shape)
     sides = [_spread(b, v, rank) for v in op.inputs]
-    if sides[0] is None or sides[1] is None:
+    first, second = sides
+    if first is None or second is None:
         return None
-    (left, left_axes), (right, right_axes) = sides
+    (left, left_axes), (right, right_axes) = first, second
     summed, a, c = set(p["axes"]), set(left_axes), set(right_axes)
     batch = sorted((a & c) - summed)
     if not summed <= (a & c) or (a == c) or (a | c) != set(range(rank)):
