@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 GUIDES = (
     "classifiers",
     "density",
+    "manifold",
     "optim",
     "problems",
     "profile",

@@ -287,7 +287,8 @@ def _gathered(
     outside = np.flatnonzero(trained < 0)
     if len(outside):
         embedding[outside] = transform(manifold, x[outside])
-        unique[ready.where[outside]] = embedding[outside]
+        weighing = outside[ready.where[outside] >= 0]
+        unique[ready.where[weighing]] = embedding[weighing]
     apart = None
     if len(chosen) < len(unique):
         apart = _compared(manifold, ready, unique, missed, recipe)
