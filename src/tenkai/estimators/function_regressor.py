@@ -6,7 +6,7 @@ import copy
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from jaxtyping import Float
@@ -207,6 +207,12 @@ class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         )  # fmt: skip
         return self
 
+    @overload
+    def predict(self, X: Any, coverage: None = None) -> np.ndarray: ...
+
+    @overload
+    def predict(self, X: Any, coverage: float) -> Prediction: ...
+
     def predict(self, X: Any, coverage: float | None = None) -> np.ndarray | Prediction:
         """The mean of the members, (n,) or (n, targets) as y was; with `coverage` an interval too.
 
@@ -220,6 +226,7 @@ class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         mean = answers.mean(axis=0)
         if coverage is None:
             return self._as_given(mean)
+        assert self.calibration_ is not None
         half = self.calibration_.half_width(spread_of(answers), float(coverage))
         parts = (self._as_given(v) for v in (mean, mean - half, mean + half))
         return Prediction(*parts, float(coverage), self.target_names_)
