@@ -45,6 +45,13 @@ def test_table_shows_one_decimal_more_than_published() -> None:
     assert lines[3].split() == ["c", "1", "–"]
 
 
+def test_table_shows_what_went_wrong_too() -> None:
+    ours = {"none": None, "lost": np.nan, "away": np.inf, "huge": 1e40, "numpy": np.float32(0.5)}
+    text = table([Row(name, 0.25, value) for name, value in ours.items()])
+    ends = [line.split()[-1] for line in text.splitlines()[1:]]
+    assert ends == ["–", "nan", "inf", "1e+40", "0.500"]
+
+
 def test_what_is_not_finite_is_null() -> None:
     done = Reproduction("x", [Row("a", None, float("nan"), n=3)], 1.0)
     text = json.dumps(done.to_json(), allow_nan=False)

@@ -21,6 +21,9 @@ from typing import Any
 from ..errors import InputError
 
 
+_LARGE = 1e12  # beyond, decimals say nothing
+
+
 @dataclass(frozen=True)
 class Row:
     """One published quantity beside ours, which is over `n` seeds with standard deviation `sd`."""
@@ -120,10 +123,10 @@ def _ours(row: Row) -> str:
     """One decimal more than was published."""
     if row.ours is None:
         return "–"
-    if row.published is None:
+    if row.published is None or not abs(row.ours) < _LARGE:  # NaN, too
         value = f"{row.ours:.4g}"
     else:
         exponent = Decimal(str(row.published)).as_tuple().exponent
-        value = f"{Decimal(repr(row.ours)).quantize(Decimal(1).scaleb(int(exponent) - 1)):g}"
+        value = f"{Decimal(repr(float(row.ours))).quantize(Decimal(1).scaleb(int(exponent) - 1)):g}"
     spread = "" if row.sd is None else f" ± {row.sd:.2g}"
     return value + spread + (f" (n={row.n})" if row.n > 1 else "")
