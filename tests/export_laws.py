@@ -466,6 +466,11 @@ def _flow() -> list[Case]:
             (real(4, 3),),
         ),
         Case("map", lambda x: lax.map(lambda r: (r @ r, jnp.sort(r)), x), (real(5, 3),)),
+        Case(
+            "old_and_new",
+            lambda x: lax.scan(lambda c, v: (c + v, (c * v, c - 1)), x[0], x),
+            (real(9, 3),),
+        ),
         Case("fori", lambda x: lax.fori_loop(0, 10, lambda i, s: s * 0.9 + i, x), (real(3),)),
         Case(
             "memory",

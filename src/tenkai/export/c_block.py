@@ -236,19 +236,19 @@ class BlockWriter:
 
     def finished(self, kept: dict[str, str] | None = None) -> list[str]:
         """All lines, with declarations; `kept` are local arrays that live elsewhere."""
-        kept = dict(kept or {})
+        homes = dict(kept or {})
         spans: dict[str, tuple[int, int]] = {}
         for i, lines in enumerate(self.statements):
             for token in set(_LOCAL.findall("\n".join(lines))):
                 spans[token] = (spans.get(token, (i, i))[0], i)
         pools: list[_Pool] = []
         for token, (first, last) in sorted(spans.items(), key=lambda s: (s[1][0], s[0])):
-            if token in self.buffers and token not in kept:
-                kept[token] = self._pooled(pools, token, first, last).name
+            if token in self.buffers and token not in homes:
+                homes[token] = self._pooled(pools, token, first, last).name
         lines = [f"{TYPES[p.dtype.name]} {p.name}[{p.count}];" for p in pools]
         self.shared.memory += sum(p.count * p.dtype.itemsize for p in pools)
         body = [line for statement in self.statements for line in statement]
-        return lines + [_LOCAL.sub(lambda m: kept.get(m[0], m[0]), line) for line in body]
+        return lines + [_LOCAL.sub(lambda m: homes.get(m[0], m[0]), line) for line in body]
 
     def _pooled(self, pools: list[_Pool], token: str, first: int, last: int) -> _Pool:
         dtype, count = self.buffers[token]

@@ -79,6 +79,10 @@ def _in_place(inner: Any, source: Place, target: Place, others: list[str]) -> bo
     first = next(i for i, text in enumerate(texts) if new in text)
     if any(old in text for text in texts[first + 1 :]):
         return False
+    written = texts[first].index(new)
+    after = texts[first].find("\n", written)  # further lines of the same loop
+    if after >= 0 and old in texts[first][after:]:
+        return False
     places = set(re.findall(rf"(?:{new}|{old})\[[^\]]*\]", texts[first]))
     return len({p[p.index("[") :] for p in places}) == 1 or old not in texts[first]
 

@@ -70,6 +70,25 @@ def _static_gather(b: Any, inputs: list[Value], p: Any, avals: Avals, s: str) ->
     )[0]
 
 
+def _static_slice(b: Any, inputs: list[Value], p: Any, avals: Avals, s: str) -> Value | None:
+    """A dynamic slice that begins at a known place, moved inside, is a slice."""
+    x, *starts = inputs
+    begin: list[int] = []
+    for n, size, start in zip(x.shape, p["slice_sizes"], starts, strict=True):
+        if start.constant is None:
+            return None
+        first = max(int(start.known_number()), 0)
+        if isinstance(n, int) and isinstance(size, int):
+            begin.append(min(first, n - size))
+        elif first == 0:
+            begin.append(0)
+        else:
+            return None
+    limit = tuple(a + size for a, size in zip(begin, p["slice_sizes"], strict=True))
+    cut = {"start_indices": tuple(begin), "limit_indices": limit, "strides": None}
+    return b.emit("slice", [x], cut, avals, source=s)[0]
+
+
 def _sum_of_products(b: Any, inputs: list[Value], p: Any, avals: Avals, s: str) -> Value | None:
     """``sum(w * x[None, :], axis=-1)`` is a matrix product."""
     op = None if inputs[0].known else b.maker(inputs[0])
@@ -128,5 +147,6 @@ RULES: dict[str, tuple[Callable, ...]] = {
     "div": (_neutral((None, 1)),),
     "select_n": (_known_choice,),
     "gather": (_static_gather,),
+    "dynamic_slice": (_static_slice,),
     "reduce_sum": (_sum_of_products,),
 }
