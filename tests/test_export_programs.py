@@ -86,11 +86,11 @@ def test_what_cannot_be_exported_is_told_with_what_can() -> None:
         program_of({})
     with pytest.raises(InputError, match="expected a fitted estimator"):
         program_of(tk.NeuralODE())
-    with pytest.raises(InputError, match="pass example="):
+    with pytest.raises(InputError, match="Pass example="):
         program_of(tk.algorithms.gradient_descent(np.eye(2)))
     with pytest.raises(InputError, match="coverage: expected a share"):
         program_of(case("ode").model, coverage=1.5)
-    with pytest.raises(InputError, match=r"estimate|real inputs"):
+    with pytest.raises(InputError, match="expected real inputs"):
         program_of(tk.algorithms.gradient_descent(np.eye(2)), example=np.ones((1, 2), complex))
 
 
