@@ -61,7 +61,8 @@ def c(
     ``dtype`` is "double" or "float". ``sizes`` fixes named sizes such as ``{"rows": 1}``; one that
     only counts the steps of a loop from arguments to outputs stays an argument of the C function.
     ``prefix`` begins every name in the header (default: the file's name). `options` are those of
-    `program_of`. Returns the path; raises `InputError` for a size that is missing, or an operation that has no C form.
+    `program_of`. Returns the path; raises `InputError` for a size that is missing, or an operation
+    that has no C form.
     """
     from .c_header import header_text
 
