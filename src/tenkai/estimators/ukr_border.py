@@ -158,7 +158,8 @@ def _whole(name: str, value: Any, least: int, more: str = "") -> None:
 
 def _number(name: str, value: Any, low: float, more: str = "", *, open_: bool = False) -> None:
     real = isinstance(value, Real) and not isinstance(value, bool)
-    sound = real and np.isfinite(float(value)) and (value > low if open_ else value >= low)
+    number = float(value) if real else float("nan")
+    sound = np.isfinite(number) and (number > low if open_ else number >= low)
     if not sound:
         how = "above" if open_ else "of at least"
         raise InputError(

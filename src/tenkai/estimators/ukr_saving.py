@@ -61,7 +61,7 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
     made.recipe_ = Recipe(**(recipe | {"box": None if box is None else tuple(recipe["box"])}))
     made.apart_ = None if meta["apart"] is None else Apart(*meta["apart"])
     made.error_, made.bandwidth_ = meta["error"], float(made.model_.bandwidth)
-    made.n_features_in_ = made.data_.shape[1]
+    vars(made)["n_features_in_"] = made.data_.shape[1]
     if meta["names"]:
         vars(made)["feature_names_in_"] = np.array(meta["names"], dtype=object)
     fit = meta["fit"]

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import lax
 from jaxtyping import Float
 
 from ..devices import arithmetic
 from ..fit import fit
-from ..objectives import Aux
 from ..records import Fit
-from .estimate import Rows, error, estimate
+from .estimate import Rows, estimate
 from .evaluation import inverse_transform, transform
 from .manifold import Manifold
+from .objective import Latents, Material, descent, objective
 from .starts import Prepared, fit_box, part, prepare, start
 
 _WIDTHS = np.geomspace(0.02, 2.0, 14)  # bandwidths to choose from, in spreads of the start
@@ -87,79 +81,6 @@ class Apart(NamedTuple):
     error: float
     exact: float
     between: float
-
-
-class Latents(eqx.Module):
-    """What trains: latents in units of the bandwidth. Whole numbers are carried, not trained.
-
-    `narrowed` counts the steps in which the kernel narrowed, `least` is the logarithm of the least
-    error so far in units of 1e-6.
-    """
-
-    u: Any
-    narrowed: Any
-    least: Any
-
-    @classmethod
-    def begun(cls, u: Any) -> Latents:
-        """Before the first step."""
-        return cls(u, np.int32(0), np.int32(2**30))
-
-    def width(self, widening: Any, narrowing: Any) -> Any:
-        """Of the kernel, in bandwidths."""
-        left = 1 - self.narrowed.astype(self.u.dtype) / narrowing
-        return widening ** jnp.maximum(left, 0)
-
-
-class Material(NamedTuple):
-    """Data of the objective."""
-
-    rows: Rows
-    weight: Any  # (n,), of sum 1
-    settings: Any  # penalty in units of the bandwidth, widening, steps of narrowing, pays
-
-
-@functools.cache
-def objective(kernel: str, left_out: bool) -> Callable[..., tuple[Any, Aux]]:
-    """``sum seen (x - f)^2 / sum seen x^2 + penalty mean |z|^2``; left out is a row of its own f.
-
-    The kernel narrows geometrically from `widening` bandwidths to one: rows far apart on a torn
-    start see each other before they settle (homotopy, Meinicke et al. 2005). It narrows in the
-    steps whose value is at most `pays` times the least so far: where a narrower kernel gains
-    nothing it stays wide, and the surface smooth.
-    """
-
-    def value(model: Latents, batch: Material, key: Any) -> tuple[Any, Aux]:
-        penalty, widening, narrowing, pays = batch.settings
-        width = model.width(widening, narrowing)
-        found = error(kernel, left_out, model.u / width, batch.rows)
-        found = found + penalty * batch.weight @ jnp.sum(model.u**2, axis=1)
-        level = jnp.round(1e6 * jnp.log(jnp.maximum(found, 1e-30))).astype(model.least.dtype)
-        falls = level <= model.least + 1e6 * jnp.log(pays)
-        state = Latents(None, model.narrowed + falls, jnp.minimum(level, model.least))
-        return found, Aux(state=lax.stop_gradient(state))
-
-    return value
-
-
-@functools.lru_cache(maxsize=32)
-def descent(
-    rate: float, steps: int, box: tuple[float, float] | None, rule: Any = None
-) -> optax.GradientTransformation:
-    """Adam at a rate that falls to zero in the second half; steps end at the box."""
-    schedule = optax.join_schedules(
-        [optax.constant_schedule(rate), optax.linear_schedule(rate, 0.0, steps - steps // 2)],
-        [steps // 2],
-    )
-    # Rows of small weight must move as others do: of `eps` no more than float32 needs.
-    made = rule or optax.adam(schedule, eps=1e-16)
-    if box is None:
-        return made
-
-    def clip(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        return jax.tree.map(lambda d, p: jnp.clip(p + d, *box) - p, updates, params), state
-
-    return optax.chain(made, optax.GradientTransformation(lambda _: optax.EmptyState(), clip))
 
 
 def choose_bandwidth(
@@ -264,10 +185,9 @@ def manifold_of(
         missed[left_out] = float((rows.seen * (f - rows.x) ** 2).sum() / rows.total)
     low, high = recipe.box or (-np.inf, np.inf)
     noise = max(missed[True], _CLEAN) / rows.x.shape[1]
-    numbers = (np.asarray(n) for n in (ready.spread, width, noise, low, high))
-    made = Manifold(
-        u * width, rows.seen * rows.x, rows.seen, surface, ready.centre, *numbers, recipe.kernel
-    )
+    numbers: Any = [np.asarray(n) for n in (ready.spread, width, noise, low, high)]
+    arrays: Any = (u * width, rows.seen * rows.x, rows.seen, surface, ready.centre)
+    made = Manifold(*arrays, *numbers, kernel=recipe.kernel)
     return made, missed[recipe.left_out], mass
 
 
@@ -283,7 +203,7 @@ def _gathered(
     stands = np.full(len(ready.weight), -1)
     stands[chosen] = np.arange(len(chosen))
     trained = np.where(ready.where >= 0, stands[ready.where], -1)
-    embedding = manifold.latent[trained]
+    embedding = np.asarray(manifold.latent)[trained]
     outside = np.flatnonzero(trained < 0)
     if len(outside):
         embedding[outside] = transform(manifold, x[outside])

@@ -81,8 +81,8 @@ def surface(ax: Any, space: Space, rows: np.ndarray, found: Surface | None, shad
     if found is not None:
         line = {"color": INK if found.curve else QUIET, "linewidth": 1.4 if found.curve else 0.5}
         places = space.to(found.points.reshape(-1, found.points.shape[-1]))
-        known = np.isfinite(found.points.reshape(len(places), -1)).all(1)
-        places = np.where(known[:, None], places, np.nan)
+        known = np.isfinite(found.points.reshape(len(places), -1)).all(axis=1, keepdims=True)
+        places = np.where(known, places, np.nan)
         places = places.reshape(*found.points.shape[:-1], -1)
         for way in lines_of(places):
             ax.plot(*way.T, **line)

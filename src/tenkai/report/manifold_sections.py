@@ -43,7 +43,8 @@ def _map(f: ManifoldFindings, page: Page) -> str:
     x, y = (axis_of(name) for name in f.plane.names)
     if f.plane.names[0] == "z1":
         y |= {"scaleanchor": "x"}
-    dots = dots_at(*f.plane.points.T, faint(LEARNED, 0.7), size=4)
+    first, second = f.plane.points.T
+    dots = dots_at(first, second, faint(LEARNED, 0.7), size=4)
     items = [
         page.place(framed([dots], x, y, height=420), "latents of the rows"),
         page.place(_surface(f), "rows and the surface"),
@@ -94,7 +95,7 @@ def _course(f: ManifoldFindings) -> str:
 
 def _columns(f: ManifoldFindings) -> str:
     order = np.argsort(f.shares, kind="stable")[:_COLUMNS]
-    rows = [(f.names[i], max(float(f.shares[i]), 0.0), _percent(f.shares[i])) for i in order]
+    rows = [(f.names[i], max(float(f.shares[i]), 0.0), _percent(float(f.shares[i]))) for i in order]
     note = (
         "Share of every column's variance that the surface explains at the rows' latents, the row "
         "itself in the estimate; the least first. The leave-one-out error is the stricter number."
