@@ -20,13 +20,17 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Step:
-    """A place of an article, what is said there, the entry that does it, and small numbers."""
+    """A place of an article, what is said there, the entry that does it, and small numbers.
+
+    A `long` one is not run where TENKAI_QUICK is set.
+    """
 
     place: str
     what: str
     entry: str
     quick: dict[str, Any] = field(default_factory=dict)
     needs_data: bool = False
+    long: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,8 @@ FLOWS = Article(
         Step("slides 6–10", "Residual networks and Euler's method", "resnet-vs-odenet"),
         Step("slides 12–14", "Memory of a gradient, for every way back", "ode-memory",
              {"counts": (16, 64), "rows": 32, "dim": 8, "width": 8}),
-        Step("slide 15", "MNIST: error, parameters, memory, NFE", "odenet-mnist",
-             {"steps": 4, "width": 8, "count": 200, "depths": (1, 2)}),
-        Step("slide 16", "What the solver does, forwards and back", "odenet-figures",
-             {"width": 8, "steps": 4, "looks": 2, "rtols": (1e-1, 1e-2), "count": 200}),
+        Step("slide 15", "MNIST: error, parameters, memory, NFE", "odenet-mnist", long=True),
+        Step("slide 16", "What the solver does, forwards and back", "odenet-figures", long=True),
         Step("slide 18", "A continuous planar flow costs O(M)", "cnf-cost",
              {"units": (2, 4), "large": 2}),
         Step("slide 19", "Density matching", "cnf-density-matching",
@@ -96,8 +98,7 @@ FLOWS = Article(
              {"size": 4, "steps": {"CNF": 30, "NF": 60}}),
         Step("slide 20", "Two moons by maximum likelihood", "cnf-two-moons",
              {"size": 4, "steps": {"CNF": 30, "NF": 60}}),
-        Step("slides 21–23", "Irregular series: spirals both ways", "latent-ode-spiral",
-             {"count": 40, "points": (30,), "steps": 20, "rnn_steps": 20}),
+        Step("slides 21–23", "Irregular series: spirals both ways", "latent-ode-spiral", long=True),
         Step("slide 21", "Irregular series: a hopping robot", "latent-ode-hopper",
              needs_data=True),
         Step("slide 21", "Irregular series: intensive care", "latent-ode-physionet",
@@ -105,19 +106,15 @@ FLOWS = Article(
         Step("slides 28–30", "The price of log-det, exact trace and Hutchinson's estimate",
              "flow-complexity",
              {"dims": (8, 16), "large": (8, 16), "draws": 200, "dim": 4, "repeats": 1}),
-        Step("slide 31", "Eight densities of the plane", "ffjord-toy", {"names": ()}),
+        Step("slide 31", "Eight densities of the plane", "ffjord-toy", long=True),
         Step("slide 32", "Tables", "ffjord-tabular", needs_data=True),
-        Step("slide 32", "Images", "ffjord-images",
-             {"steps": 2, "channels": 4, "count": 64, "adaptive": 2, "only": ()}),
+        Step("slide 32", "Images", "ffjord-images", long=True),
         Step("slide 33", "Variational autoencoders", "ffjord-vae", needs_data=True),
-        Step("slide 34", "The bottleneck trick", "ffjord-bottleneck",
-             {"steps": 2, "draws": 16, "kinds": ("Gaussian",)}),
+        Step("slide 34", "The bottleneck trick", "ffjord-bottleneck", long=True),
         Step("slide 35", "Evaluations against the dimension", "ffjord-nfe-dimension",
              needs_data=True),
-        Step("slide 36", "Multi-scale flows", "ffjord-multiscale",
-             {"steps": 2, "channels": 4, "count": 64, "adaptive": 2}),
-        Step("slides 37–38", "What limits continuous flows", "ffjord-limits",
-             {"toys": (), "steps": 8}),
+        Step("slide 36", "Multi-scale flows", "ffjord-multiscale", long=True),
+        Step("slides 37–38", "What limits continuous flows", "ffjord-limits", long=True),
         Step("slide 41", "Uniqueness: the Lipschitz constant of a learned field", "ode-uniqueness",
              {"steps": 20, "count": 16}),
     ),
@@ -146,11 +143,15 @@ OPTIMISERS = Article(
 ARTICLES = (UNFOLDING, FUNCTIONS, FLOWS, MANIFOLDS, OPTIMISERS)
 
 
-def show(entry: str, /, **quick: Any) -> None:
+def show(entry: str, /, long: bool = False, **quick: Any) -> None:
     """Run an entry of ``tenkai reproduce``, print its rows, show its pictures.
 
-    TENKAI_DATA names the folder of data sets; `quick` are its knobs where TENKAI_QUICK is set.
+    TENKAI_DATA names the folder of data sets; `quick` are its knobs where TENKAI_QUICK is set, and
+    a `long` one is left out there.
     """
+    if long and os.environ.get("TENKAI_QUICK"):
+        print(f"{entry}: left out of a quick run")
+        return
     from IPython.display import Image, display
 
     from tenkai.reproduce import Task, table
@@ -174,6 +175,7 @@ def notebook(article: Article) -> dict[str, Any]:
         command = f"`tenkai reproduce {step.entry} --figures pictures`"
         words = f"## {step.place}: {step.what}\n\n{command}{note}"
         knobs = "".join(f", {k}={v!r}" for k, v in step.quick.items()).replace("'", '"')
+        knobs += ", long=True" * step.long
         call = f'show("{step.entry}"{knobs})'
         if step.needs_data:
             call = f'if "TENKAI_DATA" in os.environ:\n    {call}'

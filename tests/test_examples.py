@@ -52,4 +52,6 @@ def test_notebooks_run(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     cells = json.loads((tmp_path / name).read_text(encoding="utf-8"))["cells"]
     printed = [c for c in cells if c["cell_type"] == "code" and c["outputs"]]
-    assert all("quantity" in json.dumps(c["outputs"]) for c in printed) and printed
+    said = [json.dumps(c["outputs"]) for c in printed]
+    assert all("quantity" in text or "left out of a quick run" in text for text in said)
+    assert any("quantity" in text for text in said)

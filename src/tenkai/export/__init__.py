@@ -58,8 +58,9 @@ def c(
 ) -> Path:
     """Write `model` (fitted, or a `Program`) as one C99 header: no allocation, `<math.h>` only.
 
-    ``dtype`` is "double" or "float". ``sizes`` fixes named sizes such as ``{"rows": 1}``; one that
-    only counts the steps of a loop from arguments to outputs stays an argument of the C function.
+    ``dtype`` is "double" or "float". ``sizes`` fixes named sizes; one that only counts the steps of
+    a loop from arguments to outputs stays an argument of the C function. A fitted model answers one
+    row a call unless ``sizes`` says otherwise.
     ``prefix`` begins every name in the header (default: the file's name). `options` are those of
     `program_of`. Returns the path; raises `InputError` for a size that is missing, or an operation
     that has no C form.
@@ -68,9 +69,8 @@ def c(
 
     path = Path(path)
     prefix = path.stem if prefix is None else prefix
-    text = header_text(
-        _program(model, options), prefix=prefix, dtype=dtype, sizes=dict(sizes or {})
-    )
+    fixed = dict(sizes or {}) if isinstance(model, Program) else {"rows": 1, **(sizes or {})}
+    text = header_text(_program(model, options), prefix=prefix, dtype=dtype, sizes=fixed)
     return _write(path, ".h", text)
 
 
