@@ -71,10 +71,11 @@ def test_the_page_of_a_table(several: FunctionRegressor, tmp_path: Path) -> None
     text = page(several, tmp_path)
     shown = Tags(text).text
     for words in ("Fit", "Error beside simple models", "a linear model", "a constant", "Residuals",
-                  "Coverage", "Effect of each column", "Training", "Network", "温度", "強度",
+                  "Coverage", "Effect of each column", "Training", "Network", "強度",
                   "95% binomial interval"):  # fmt: skip
         assert words in shown
-    assert len(figures(text)) == 2 + 2 + 2 + 1
+    titles = [f["layout"]["xaxis"]["title"]["text"] for f in figures(text).values()]
+    assert len(titles) == 2 + 2 + 2 + 1 and {"温度", "pH", "cost, predicted"} <= set(titles)
 
 
 def test_the_page_of_a_function(single: FunctionRegressor, tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_names_cannot_run(tmp_path: Path) -> None:
 
 def test_verdicts(several: FunctionRegressor, single: FunctionRegressor) -> None:
     error, intervals = verdict(single)
-    assert "times better than a linear model" in error.sentence
+    assert "new rows of the function" in error.sentence and "a linear model (" in error.sentence
     assert "90% interval" in intervals.sentence
     assert "standard deviations" in verdict(several)[0].sentence
 
