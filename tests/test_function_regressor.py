@@ -364,7 +364,7 @@ def test_tables_that_cannot_be_learned(table: tk.FunctionRegressor) -> None:
         (lambda: made.fit(x, np.where(y > 0, np.inf, y)), "y, column 'y0'"),
         (lambda: made.fit(x, y[:-1]), "20 targets"),
         (lambda: made.fit(x, ["a"] * 20), "y: expected numbers"),
-        (lambda: made.fit(x, y, np.zeros(20)), "sample_weight"),
+        (lambda: made.fit(x, y, np.zeros(20)), "[Ss]ample.weight"),
         (lambda: made.fit(x, y, np.full(20, -1.0)), "[Nn]egative|at least zero"),
         (lambda: table.predict(x[:, :1]), "features"),
         (lambda: table.predict(x, coverage=90), "coverage"),

@@ -28,6 +28,7 @@ _KEPT = 2**26  # numbers
 _FEW = 64  # rows, up to which a step takes all
 _MANY = 10_000  # rows, from which a step takes more
 _PASSES = 10  # over the rows, at least
+_STEPS, _FRESH_STEPS = 5000, 8000  # of a table at least, of a function
 
 
 class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -178,7 +179,8 @@ class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if rows is not None and (batch >= rows or (self.batch == border.AUTO and rows <= _FEW)):
             batch = None  # type: ignore[assignment]
         passes = 0 if rows is None or batch is None else _PASSES * rows // batch
-        steps = max(5000, passes) if self.steps == border.AUTO else int(self.steps)
+        least = _STEPS if rows is not None else _FRESH_STEPS
+        steps = max(least, passes) if self.steps == border.AUTO else int(self.steps)
         sizes = (n_in, *map(int, self.hidden), n_out)
         numbers = self.members * sum((a + 1) * b for a, b in itertools.pairwise(sizes))
         judged = int(np.clip(_KEPT // numbers, 5, _INTERVALS))

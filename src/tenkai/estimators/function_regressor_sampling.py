@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def learn_function(
     with arithmetic(regressor.precision):
         target = target_of(f, low, high, real())
         recipe = regressor._recipe(None, len(target.low), target.outputs)
+        recipe = replace(recipe, spread=recipe.standardise)
         x, y = target.draw(_MEASURED, [seed, 1])
         measured, outputs = scaling(x, y, np.ones(len(x)), recipe)
         inputs = target.uniform() if recipe.standardise else measured

@@ -48,6 +48,7 @@ class Recipe:
     snapshots: int | None = None  # in steps
     standardise: bool = True
     seed: int = 0
+    spread: bool = False  # how the first layer begins, see `network.begin`
 
     def sizes(self, inputs: int, outputs: int) -> tuple[int, ...]:
         """Numbers in every layer."""
@@ -161,7 +162,7 @@ def real() -> Any:
 def _start(recipe: Recipe, n_in: int, n_out: int) -> Perceptron:
     sizes = recipe.sizes(n_in, n_out)
     inner, output = recipe.activation, recipe.output_activation
-    return begin(sizes, inner, output, recipe.members, recipe.seed, real())
+    return begin(sizes, inner, output, recipe.members, recipe.seed, real(), recipe.spread)
 
 
 def _rows(x: np.ndarray, y: np.ndarray, weight: np.ndarray, seen: np.ndarray) -> Rows:

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float
 
 from ..fields import MLP, activation, together
 
+_STEEP = 2.0  # of the first layer's weights, where it begins spread over a box
+
 
 class Affine(NamedTuple):
     """``z = (x - offset) / scale`` per column."""
@@ -75,14 +77,27 @@ class RegressionNetwork(eqx.Module):
 
 
 def begin(
-    sizes: tuple[int, ...], inner: str, output: str, members: int, seed: int, dtype: Any
-) -> Perceptron:
-    """The perceptrons before training, with a leading axis of members, of NumPy's numbers."""
+    sizes: tuple[int, ...], inner: str, output: str, members: int, seed: int, dtype: Any,
+    spread: bool = False,
+) -> Perceptron:  # fmt: skip
+    """The perceptrons before training, with a leading axis of members, of NumPy's numbers.
+
+    With `spread` the first layer is twice as steep and each of its units bends at a place of its
+    own in a box of standardised inputs; else all of them bend at the middle.
+    """
     made = [
         Perceptron(MLP(sizes, inner, key=np.random.default_rng([seed, member])), output)
         for member in range(members)
     ]
-    return jax.tree.map(lambda *leaves: np.stack(leaves).astype(dtype), *made)
+    core = jax.tree.map(lambda *leaves: np.stack(leaves).astype(dtype), *made)
+    if not spread:
+        return core
+    weight = _STEEP * core.net.layers[0].weight
+    half = 3**0.5  # a uniform number of standard deviation 1 lies between its negative and itself
+    places = np.random.default_rng([seed, members]).uniform(-half, half, weight.shape)
+    bias = -(weight * places).sum(-1).astype(dtype)
+    first = lambda c: (c.net.layers[0].weight, c.net.layers[0].bias)  # noqa: E731
+    return eqx.tree_at(first, core, (weight, bias))
 
 
 def parameters(model: RegressionNetwork | Perceptron) -> int:
