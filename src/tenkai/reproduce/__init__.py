@@ -20,7 +20,6 @@ from typing import Any
 
 from ..errors import InputError
 
-
 _LARGE = 1e12  # beyond, decimals say nothing
 
 
