@@ -71,7 +71,7 @@ def run(
 
 def learned(members: int, steps: int, *, seed: int = 0, **change: Any) -> FunctionRegressor:
     """The recipe, or what differs from it."""
-    options = RECIPE | {"members": members, "steps": steps, "seed": seed} | change
+    options: dict[str, Any] = RECIPE | {"members": members, "steps": steps, "seed": seed} | change
     return FunctionRegressor(**options).fit_function(jnp.exp, 0.0, 1.0)
 
 
