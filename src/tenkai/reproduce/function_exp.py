@@ -146,7 +146,7 @@ def draw(
 
     x, truth = GRID[:, 0], np.exp(GRID[:, 0])
     with lettering():
-        figure = new_figure(10, 3.4)
+        figure = new_figure(10, 3.8)
         left, middle, right = figure.subplots(1, 3)
         left.plot(x, truth, color=INK, label="$e^x$")
         left.plot(x, answers(others["linear only"])[0], ":", color=QUIET, label="linear only")
@@ -159,13 +159,16 @@ def draw(
             middle.plot(x, np.abs(typical - truth), color=colour(i), lw=1, label=label)
         middle.plot(x, np.abs(default.predict(GRID) - truth), color=INK, lw=1, label="default")
         middle.set_yscale("log", nonpositive="mask")
-        middle.set_ylim(1e-6, 1)
-        dress(middle, title="Error, the median network", x="x")
+        middle.set_ylim(1e-6, 10)
+        dress(middle, title="Error, the median network", x="x", legend=False)
         for i, (name, made) in enumerate(named.items()):
             table = made.history
             right.plot(table["step"], table["loss"], color=colour(i), lw=1, label=name)
         right.set_yscale("log")
         dress(right, title="Loss, mean of the networks", x="step", legend=False)
+        figure.legend(
+            *middle.get_legend_handles_labels(), loc="outside lower right", ncols=6, frameon=False
+        )
         figure.savefig(out / "function-exp.png", dpi=200)
     _draw_weights(recipe, out / "function-exp-weights.png")
     diagram(recipe).save(out / "function-exp-network.svg")
@@ -173,6 +176,8 @@ def draw(
 
 def _draw_weights(recipe: FunctionRegressor, file: Path) -> None:
     """Weights and biases of the first network, layer by layer."""
+    from matplotlib.ticker import MaxNLocator
+
     from ..report.axes import new_figure
     from ..report.fonts import lettering
 
@@ -180,13 +185,17 @@ def _draw_weights(recipe: FunctionRegressor, file: Path) -> None:
     with lettering():
         figure = new_figure(10, 3.2)
         sizes = [layer.weight.shape[2] + 1 for layer in layers]
-        axes = figure.subplots(1, len(layers), width_ratios=[s + 6 for s in sizes])
+        axes = figure.subplots(1, len(layers), width_ratios=[s + 12 for s in sizes])
         for k, (ax, layer) in enumerate(zip(axes, layers, strict=True), 1):
             both = np.concatenate([layer.weight[0], np.asarray(layer.bias[0])[:, None]], axis=1)
             most = float(np.abs(both).max())
             shown = ax.imshow(both, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
             ax.axvline(both.shape[1] - 1.5, color="black", lw=0.8)
-            ax.set_title(f"layer {k}: W {both.shape[0]} × {both.shape[1] - 1}, b", loc="left")
-            ax.set(xlabel="from unit, last column b", ylabel="to unit" if k == 1 else "")
+            ax.set_title(f"W{k}: {both.shape[0]} × {both.shape[1] - 1}, b{k}", loc="left")
+            ax.set(xlabel=f"unit; last b{k}", ylabel="to unit" if k == 1 else "")
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_locator(MaxNLocator(6, integer=True))
+            if len(both) == 1:
+                ax.set_yticks([0])
             figure.colorbar(shown, ax=ax)
         figure.savefig(file, dpi=200)
