@@ -61,7 +61,6 @@ def test_a_run_becomes_a_c_header(run: Path) -> None:
 
 
 def test_a_run_becomes_onnx(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("onnx")
     assert main(["export", str(run), "--to", "onnx"]) == 0
     names = {"vector_field", "simulate", "forecast"}
     assert {p.name for p in run.glob("*.onnx")} == {f"model.{n}.onnx" for n in names}

@@ -20,7 +20,9 @@ from tenkai.export import c as export_c
 from tenkai.fields import NeuralField
 from tenkai.unfold import Interval, rk4, unfold
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+pytestmark = pytest.mark.skipif(
+    COMPILER is None, reason="headers are tried with a C compiler, and this machine has none"
+)
 TYPES = {"double": "float64", "float": "float32"}
 
 

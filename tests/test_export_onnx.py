@@ -5,23 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import onnxruntime as runtime
 import pytest
+from export_models import CASES, case, ode
+from jax import lax
+from test_export_programs import EXACT, SINGLE, jitted, listed, relative
 
-pytest.importorskip("onnx")
-runtime = pytest.importorskip("onnxruntime")
-
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-from export_models import CASES, case, ode  # noqa: E402
-from jax import lax  # noqa: E402
-from test_export_programs import EXACT, SINGLE, jitted, listed, relative  # noqa: E402
-
-from tenkai import export  # noqa: E402
-from tenkai.devices import arithmetic  # noqa: E402
-from tenkai.errors import InputError  # noqa: E402
-from tenkai.export.program import Argument, Function, Program  # noqa: E402
-from tenkai.export.programs import program_of  # noqa: E402
+from tenkai import export
+from tenkai.devices import arithmetic
+from tenkai.errors import InputError
+from tenkai.export.program import Argument, Function, Program
+from tenkai.export.programs import program_of
 
 
 def answers(program: Program, path: Path, arguments: dict[str, tuple], dtype: str) -> Any:

@@ -15,7 +15,9 @@ from tenkai import export
 from tenkai.export.program import Function, Program
 from tenkai.export.programs import program_of
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+pytestmark = pytest.mark.skipif(
+    COMPILER is None, reason="headers are tried with a C compiler, and this machine has none"
+)
 
 KINDS = {"integer": np.int32, "boolean": np.bool_}
 

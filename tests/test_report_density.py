@@ -123,7 +123,7 @@ def points(page: str) -> np.ndarray:
     """What the animation moves: (frames, points, 2) from 0 to 1 of the frame."""
     told = json.loads(re.findall(r'type="application/json">({"points".*?})</script>', page)[0])
     whole = np.frombuffer(base64.b64decode(told["points"]), "<u2") / 65535
-    return whole.reshape(told["frames"], told["count"], 2)
+    return whole.reshape(len(told["counted"]), len(told["colours"]), 2)
 
 
 # --- pictures ---

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from . import rows
 from .commands import app
 from .folder import Run
 from .models import model_of, refuse_strangers
@@ -33,32 +34,14 @@ def read(request: Any) -> Table:
 
 def learn(request: Any, run: Run, data: Table, config: dict[str, Any], quiet: bool) -> int:
     """Fit, write model and report, say how good it is."""
-    from ..devices import configure
-
-    configure(devices=config["arguments"]["devices"], cache=request.cache)
-    from .. import classifiers, estimators, report
-    from .training import ended
-
-    options = request.estimator_options
-    if "body" in options:
-        options["body"] = getattr(classifiers, options["body"])()
-    made = getattr(estimators, request.known.estimator)(**options)
-    made.fit(
-        data.rows, data.labels, log=run.history, checkpoint=run.checkpoints, progress=not quiet
-    )
-    made.save(run.model)
-    report.html(made, run.report)
-    return ended(made, run, config, _page(made, run), quiet)
+    return rows.learn(request, run, config, quiet, (data.rows, data.labels), _options)
 
 
-def _page(classifier: Any, run: Run) -> list[str]:
-    """Lines for standard output."""
-    from .page import headline
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    from .. import classifiers
 
-    status = classifier.fit_.status
-    told = [headline(status)] if status.ok else []
-    told += [f"Note: {note}" for note in status.notes]
-    return [*told, f"Report: {run.report}"]
+    made = {"body": getattr(classifiers, given["body"])()} if "body" in given else {}
+    return given | made
 
 
 @app.command()
@@ -103,8 +86,8 @@ def predict(
         from ..data.tables import read_table
 
         model = load(Run(run), not no_cache)
-        rows = read_table(data, model.feature_names_in_.tolist()).rows  # type: ignore[arg-type]
-        names, chances = ("row", range(len(rows))), model.predict_proba(rows)
+        x = read_table(data, model.feature_names_in_.tolist()).rows  # type: ignore[arg-type]
+        names, chances = ("row", range(len(x))), model.predict_proba(x)
     else:
         model = load(Run(run), not no_cache)
         series = None if data is None else read_like(arguments, data, model.data_)

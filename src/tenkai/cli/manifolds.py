@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import rows
 from .folder import Run
 
 if TYPE_CHECKING:
@@ -20,32 +21,12 @@ def read(request: Any) -> Table:
 
 def learn(request: Any, run: Run, data: Table, config: dict[str, Any], quiet: bool) -> int:
     """Fit, write model and report, say how good it is."""
-    from ..devices import configure
-
-    configure(devices=config["arguments"]["devices"], cache=request.cache)
-    from .. import estimators, report
-    from .training import ended
-
-    options = request.estimator_options
-    if "latent" in options:
-        options["n_components"] = options.pop("latent")
-    made = getattr(estimators, request.known.estimator)(**options)
-    made.fit(data.rows, log=run.history, checkpoint=run.checkpoints, progress=not quiet)
-    made.save(run.model)
-    report.html(made, run.report)
-    return ended(made, run, config, _page(made, run), quiet)
+    return rows.learn(request, run, config, quiet, (data.rows,), _options, verdicts=True)
 
 
-def _page(manifold: Any, run: Run) -> list[str]:
-    """Lines for standard output."""
-    from ..report import verdict
-    from .page import headline
-
-    status = manifold.fit_.status
-    told = [headline(status)] if status.ok else []
-    told += [f"Note: {note}" for note in status.notes]
-    told += map(str, verdict(manifold))
-    return [*told, f"Report: {run.report}"]
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    named = {"latent": "n_components"}
+    return {named.get(name, name): value for name, value in given.items()}
 
 
 def predict(run: Path, data: Path | None, out: Path | None, *, cache: bool) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from . import rows
 from .folder import Run
 
 if TYPE_CHECKING:
@@ -28,37 +29,17 @@ def read(request: Any) -> Table:
 
 def learn(request: Any, run: Run, data: Table, config: dict[str, Any], quiet: bool) -> int:
     """Fit, write model and report, say how good it is."""
-    from ..devices import configure
+    assert data.context is not None
+    targets = data.context.iloc[:, 0] if data.context.shape[1] == 1 else data.context
+    return rows.learn(request, run, config, quiet, (data.rows, targets), _options, verdicts=True)
 
-    configure(devices=config["arguments"]["devices"], cache=request.cache)
-    from .. import estimators, report
-    from .training import ended
 
-    options = request.estimator_options
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    options = dict(given)
     if "width" in options or "depth" in options:
         width, depth = (options.pop(k, v) for k, v in zip(("width", "depth"), _HIDDEN, strict=True))
         options["hidden"] = (_HIDDEN[0] if width == "auto" else width,) * depth
-    made = getattr(estimators, request.known.estimator)(**options)
-    assert data.context is not None
-    targets = data.context.iloc[:, 0] if data.context.shape[1] == 1 else data.context
-    made.fit(
-        data.rows, targets, log=run.history, checkpoint=run.checkpoints, progress=not quiet
-    )  # fmt: skip
-    made.save(run.model)
-    report.html(made, run.report)
-    return ended(made, run, config, _page(made, run), quiet)
-
-
-def _page(regressor: Any, run: Run) -> list[str]:
-    """Lines for standard output."""
-    from ..report import verdict
-    from .page import headline
-
-    status = regressor.fit_.status
-    told = [headline(status)] if status.ok else []
-    told += [f"Note: {note}" for note in status.notes]
-    told += map(str, verdict(regressor))
-    return [*told, f"Report: {run.report}"]
+    return options
 
 
 def predict(
@@ -77,13 +58,13 @@ def predict(
     if coverage is not None:
         check_coverage(coverage)
     model = load(Run(run), cache)
-    rows = read_table(data, model.feature_names_in_.tolist()).rows
-    found = model.predict(rows, coverage=coverage)
-    table = pd.DataFrame({"row": range(len(rows))})
+    x = read_table(data, model.feature_names_in_.tolist()).rows
+    found = model.predict(x, coverage=coverage)
+    table = pd.DataFrame({"row": range(len(x))})
     parts = {"": found} if coverage is None else {
         "": found.mean, " lower": found.lower, " upper": found.upper
     }  # fmt: skip
     for j, name in enumerate(model.target_names_):
         for suffix, values in parts.items():
-            table[name + suffix] = np.asarray(values).reshape(len(rows), -1)[:, j]
+            table[name + suffix] = np.asarray(values).reshape(len(x), -1)[:, j]
     save_table(lambda target: table.to_csv(target, index=False), out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -25,16 +25,14 @@ from . import density_border as border
 from . import density_fitting as fitting
 from . import density_images as images
 from .density_state import LearnedDensity
-from .sklearn_border import all_or_nothing, require_fitted
-
-if TYPE_CHECKING:
-    pass
+from .sklearn_border import RowEstimator, all_or_nothing, require_fitted
 
 Auto = Literal["auto"]
 
 
 class FlowDensity(
-    LearnedDensity, ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
+    RowEstimator, LearnedDensity, ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin,
+    BaseEstimator,
 ):  # fmt: skip
     """Learns the density of the rows of a table, in nats in the units of the table, or of images.
 
@@ -257,13 +255,6 @@ class FlowDensity(
         other.density_ = self.density_.with_tolerance(Tolerance(*both))
         return other
 
-    def plot(self, **options: Any) -> Any:
-        """A figure of the density beside the rows."""
-        require_fitted(self)
-        from .. import report
-
-        return report.plot(self, **options)
-
     def animate(self, path: Path | str, *, columns: Any = None) -> Path:
         """An animation of the flow in one HTML file that needs nothing else; returns its path.
 
@@ -276,18 +267,16 @@ class FlowDensity(
 
         return report.animation(self, path, columns=columns)
 
-    def summary(self) -> str:
-        """A few lines in words: what was learned and how good it is."""
-        require_fitted(self)
+    def _further(self) -> list[str]:
         found = self.held_out_ or self.matched_
-        lines = [repr(self), str(self.fit_.status), *([] if found is None else [str(found)])]
+        lines = [] if found is None else [str(found)]
         if self.nfe_ is not None:
             lines.append(
                 f"{self.nfe_.mean:.0f} evaluations of the field per row ({self.nfe_.max:.0f} at "
                 "most) at tolerance 1e-5"
                 + ("" if self.stiffness_ is None else f", stiffness {self.stiffness_:.2g}")
             )
-        return "\n".join([*lines, *self.fit_.status.notes])
+        return lines
 
     def save(self, path: Path | str) -> None:
         """One safetensors file: flows, scaling, and the rows in `data_`."""
@@ -295,6 +284,3 @@ class FlowDensity(
         from .flow_density_saving import save
 
         save(self, path)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "fit_")

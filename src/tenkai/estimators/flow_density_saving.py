@@ -22,12 +22,12 @@ from ..flows.images.density import ImageDensity
 from ..flows.mixture import Mixture
 from ..flows.target import Matched
 from ..flows.whitening import Shaping, Whitening
-from ..records import Discretisation, Fit
+from ..records import Discretisation
 from ..storage import save_model, unflatten
 from .density_images import ImageForm
 from .density_judgement import Evaluations
 from .flow_density import FlowDensity
-from .saving import status_from
+from .saving import fit_from, fit_words
 
 _ROOMS = ("unfold", "solve.adams")
 
@@ -52,8 +52,7 @@ def save(estimator: FlowDensity, path: Path | str) -> None:
         held_out=_dictionary(estimator.held_out_), matched=_dictionary(estimator.matched_),
         nfe=estimator.nfe_, stiffness=estimator.stiffness_,
         discretisation=_dictionary(estimator.discretisation_),
-        fit={"status": dataclasses.asdict(fit.status), "history": list(fit.history),
-             "seconds": fit.seconds, "steps": fit.steps, "stages": estimator.seconds_},
+        fit=fit_words(fit) | {"stages": estimator.seconds_},
     )  # fmt: skip
 
 
@@ -91,9 +90,8 @@ def read(
     _findings(estimator, meta)
     fit = meta["fit"]
     estimator.seconds_ = fit["stages"]
-    status = status_from(fit["status"])
     estimator.settings_ = meta.get("settings", {})  # older files do not tell them
-    estimator.fit_ = Fit(density.model, status, fit["history"], fit["seconds"], fit["steps"])
+    estimator.fit_ = fit_from(fit, density.model)
     return estimator
 
 

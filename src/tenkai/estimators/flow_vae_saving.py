@@ -16,11 +16,10 @@ from ..flows import continuous, divergence, vae
 from ..flows.vae.evaluation import HeldOutELBO
 from ..flows.vae.learning import Design, build
 from ..flows.vae.table import Columns
-from ..records import Fit
 from ..solve import adams
 from ..storage import save_model, unflatten
 from .flow_vae import FlowVAE
-from .saving import status_from
+from .saving import fit_from, fit_words
 
 _KNOWN = (vae, divergence, continuous, adams, unfold)  # where the parts of a family are from
 
@@ -34,8 +33,7 @@ def save(model: FlowVAE, path: Path | str) -> None:
         arguments=model.get_params() | {"flow": words}, names=model.columns_.names,
         columns=model.columns_.to_dict(), design=in_words(model.design_),
         held_out=dataclasses.asdict(model.held_out_),
-        fit={"status": dataclasses.asdict(made.status), "history": list(made.history),
-             "seconds": made.seconds, "steps": made.steps},
+        fit=fit_words(made),
     )  # fmt: skip
 
 
@@ -54,9 +52,7 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
     made.n_features_in_ = columns.dim
     fit = meta["fit"]
     made.seconds_ = fit["seconds"]
-    made.fit_ = Fit(
-        made.model_, status_from(fit["status"]), fit["history"], fit["seconds"], fit["steps"]
-    )
+    made.fit_ = fit_from(fit, made.model_)
     return made
 
 

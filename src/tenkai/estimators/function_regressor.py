@@ -20,7 +20,7 @@ from ..regression.learning import Learned, Recipe, learn
 from ..regression.network import parameters
 from . import function_regressor_border as border
 from . import function_regressor_judgement as judgement
-from .sklearn_border import all_or_nothing, require_fitted
+from .sklearn_border import RowEstimator, all_or_nothing, require_fitted
 
 Auto = Literal["auto"]
 _INTERVALS = 50  # in which the left-out rows judge; fewer where their weights fill the memory
@@ -31,7 +31,7 @@ _PASSES = 10  # over the rows, at least
 _STEPS, _FRESH_STEPS = 5000, 8000  # of a table at least, of a function
 
 
-class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class FunctionRegressor(RowEstimator, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Learns targets of a table's rows, or a function over a box, by an ensemble of perceptrons.
 
     ``y = s(W_L a(... a(W_1 x + b_1) ...) + b_L)`` in standardised units, for each member; the
@@ -261,21 +261,9 @@ class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         require_fitted(self)
         return self.fit_.to_frame()
 
-    def plot(self, **options: Any) -> Any:
-        """A figure: what was learned beside the rows that did not train, residuals, the loss."""
-        require_fitted(self)
-        from .. import report
-
-        return report.plot(self, **options)
-
-    def summary(self) -> str:
-        """A few lines in words: what was learned and how good it is."""
-        require_fitted(self)
-        lines = [repr(self), str(self.fit_.status)]
-        if self.held_out_ is not None:
-            lines.append(str(self.held_out_))
-        lines.append(f"{self.members} members of {self.parameters_} parameters")
-        return "\n".join([*lines, *self.fit_.status.notes])
+    def _further(self) -> list[str]:
+        held = [] if self.held_out_ is None else [str(self.held_out_)]
+        return [*held, f"{self.members} members of {self.parameters_} parameters"]
 
     def save(self, path: Path | str) -> None:
         """One safetensors file: networks, scaling, calibration. Snapshots are not in it."""
@@ -283,9 +271,6 @@ class FunctionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         from .function_regressor_saving import save
 
         save(self, path)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "fit_")
 
 
 def interval(every: int, snapshot_every: int | None) -> int:

@@ -10,7 +10,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from ..errors import InputError
 from ..fields import activation as check_activation
 from ..regression.table import Table, distinct
-from .sklearn_border import require_fitted
+from .sklearn_border import check_finite, require_fitted
 
 if TYPE_CHECKING:
     from .function_regressor import FunctionRegressor
@@ -62,24 +62,6 @@ def rows_like(estimator: FunctionRegressor, X: Any) -> np.ndarray:
     ))  # fmt: skip
     check_finite(found, X, "X")
     return found
-
-
-def check_finite(x: np.ndarray, given: Any, what: str) -> None:
-    """`InputError` naming the first column and row that is no finite number."""
-    x = x.reshape(len(x), -1)
-    bad = ~np.isfinite(x)
-    if not bad.any():
-        return
-    j = int(np.flatnonzero(bad.any(0))[0])
-    row = int(np.flatnonzero(bad[:, j])[0])
-    columns = getattr(given, "columns", None)
-    name = f"{what.lower()}{j}" if columns is None else str(columns[j])
-    said = "NaN" if np.isnan(x[row, j]) else str(x[row, j])
-    raise InputError(
-        f"{what}, column {name!r}", expected="finite numbers",
-        got=f"{said} in row {row}, {int(bad[:, j].sum())} in all",
-        do="leave these rows out, or fill them in",
-    )  # fmt: skip
 
 
 def _check_lengths(X: Any, y: Any) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..records import Fit
 from ..regression.evaluation import Calibration
 from ..regression.network import Affine, RegressionNetwork, begin, parameters
 from ..storage import save_model, unflatten
 from .function_regressor import FunctionRegressor
 from .function_regressor_judgement import HeldOutErrors
-from .saving import status_from
+from .saving import fit_from, fit_words
 
 
 def save(regressor: FunctionRegressor, path: Path | str) -> None:
@@ -34,8 +33,7 @@ def save(regressor: FunctionRegressor, path: Path | str) -> None:
         inputs=regressor.n_features_in_, targets=list(regressor.target_names_),
         flat=regressor.flat_, best_step=regressor.best_step_,
         held_out=None if held is None else dataclasses.asdict(held),
-        fit={"status": dataclasses.asdict(made.status), "history": list(made.history),
-             "seconds": made.seconds, "steps": made.steps},
+        fit=fit_words(made),
     )  # fmt: skip
 
 
@@ -62,9 +60,7 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
         made.calibration_ = found._replace(rows=float(found.rows))
         made.shown_ = parts["shown"]
     made.n_iter_, made.best_step_ = fit["steps"], meta["best_step"]
-    made.fit_ = Fit(
-        made.model_, status_from(fit["status"]), fit["history"], fit["seconds"], fit["steps"]
-    )
+    made.fit_ = fit_from(fit, made.model_)
     return made
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data import Scaler, Series, Trajectories
 from ..devices import arithmetic
-from ..records import Coverage, Fit
+from ..records import Coverage
 from ..sequences.held_out import Errors, Scores
 from ..sequences.learning import build
 from ..sequences.units import Units
@@ -19,7 +19,7 @@ from ..storage import save_model, unflatten
 from . import latent_ode_border as own
 from .latent_ode import LatentODE
 from .latent_ode_prediction import Predictor
-from .saving import data_of, description, status_from
+from .saving import data_of, description, fit_from, fit_words
 
 
 def save(model: LatentODE, path: Path | str) -> None:
@@ -43,8 +43,7 @@ def save(model: LatentODE, path: Path | str) -> None:
         scaling=known.units.state.to_dict(), names=model.data_.names,
         data=description(model.data_), span=known.units.span, longest=known.longest,
         reach=known.reach, classes=classes, held_out=_in_words(held),
-        fit={"status": dataclasses.asdict(made.status), "history": list(made.history),
-             "seconds": made.seconds, "steps": made.steps},
+        fit=fit_words(made),
     )  # fmt: skip
 
 
@@ -68,9 +67,7 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
     )
     fit = meta["fit"]
     made.seconds_ = fit["seconds"]
-    made.fit_ = Fit(
-        made.model_, status_from(fit["status"]), fit["history"], fit["seconds"], fit["steps"]
-    )
+    made.fit_ = fit_from(fit, made.model_)
     return made
 
 

@@ -17,13 +17,13 @@ from ..data import Scaler, TimeScaler, Trajectories
 from ..models.ensemble import Ensemble
 from ..models.equation import Residual
 from ..models.trajectory import RawField
-from ..records import Discretisation, Fit, Forecast, HeldOut
+from ..records import Discretisation, Forecast, HeldOut
 from ..storage import save_model, unflatten
 from ..unfold import TABLEAUX
 from .arguments import design_of
 from .neural_ode import NeuralODE
 from .prediction import Predictor
-from .saving import arrays_of, data_of, description, qualified, status_from
+from .saving import arrays_of, data_of, description, fit_from, fit_words, qualified
 from .user_field import frame
 
 
@@ -47,8 +47,7 @@ def save(ode: NeuralODE, path: Path | str) -> None:
         },
         step=ensemble.step, calibration=ode.predictor_.calibration.to_dict(),
         user_field=qualified(ode.field), data=description(data),
-        fit={"status": dataclasses.asdict(ode.fit_.status), "history": list(ode.fit_.history),
-             "seconds": ode.fit_.seconds, "steps": ode.fit_.steps, "stages": ode.seconds_},
+        fit=fit_words(ode.fit_) | {"stages": ode.seconds_},
         held_out=_held_words(ode.held_out_), coverage=ode.coverage_,
         discretisation=dataclasses.asdict(ode.discretisation_),
         parameters=None if table is None else list(table.index),
@@ -80,9 +79,7 @@ def read(
     ode.parameters_ = None if named is None else frame(named, arrays["parameters"])
     ode.residual_share_ = meta.get("residual_share")
     fit = meta["fit"]
-    ode.fit_ = Fit(
-        ode.model_, status_from(fit["status"]), fit["history"], fit["seconds"], fit["steps"]
-    )
+    ode.fit_ = fit_from(fit, ode.model_)
     ode.seconds_ = fit["stages"]
     return ode
 

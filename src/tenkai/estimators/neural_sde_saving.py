@@ -15,10 +15,9 @@ from ..data import Scaler, TimeScaler
 from ..diffusions.checks import Innovations
 from ..models.equation import Relative
 from ..models.sde import SDE, Hidden, Positive, RawDiffusion, RawDrift, SmoothNetwork, Units
-from ..records import Fit
 from ..storage import save_model, unflatten
 from .neural_sde import NeuralSDE
-from .saving import arrays_of, data_of, description, qualified, status_from
+from .saving import arrays_of, data_of, description, fit_from, fit_words, qualified
 from .sde_border import users_fields
 from .sde_prediction import Diffusion
 from .user_field import frame
@@ -50,8 +49,7 @@ def save(sde: NeuralSDE, path: Path | str) -> None:
         units_drawn=0 if given["drift"] and given["diffusion"] else _width(sde.model_),
         full=isinstance(noise, Positive) and np.ndim(noise.base) == 3,
         members=_members(sde.model_), substeps=sde.diffusion_.finer, data=description(data),
-        fit={"status": dataclasses.asdict(sde.fit_.status), "history": list(sde.fit_.history),
-             "seconds": sde.fit_.seconds, "steps": sde.fit_.steps, "stages": sde.seconds_},
+        fit=fit_words(sde.fit_) | {"stages": sde.seconds_},
         log_likelihood=sde.log_likelihood_, transitions=found.count,
         parameters=None if table is None else list(table.index),
     )  # fmt: skip
@@ -76,8 +74,7 @@ def read(
     sde.log_likelihood_ = meta["log_likelihood"]
     fit = meta["fit"]
     sde.seconds_ = fit["stages"]
-    status = status_from(fit["status"])
-    sde.fit_ = Fit(sde.model_, status, fit["history"], fit["seconds"], fit["steps"])
+    sde.fit_ = fit_from(fit, sde.model_)
     return sde
 
 

@@ -29,7 +29,7 @@ from ..errors import InputError
 from ..records import Fit
 from . import ode_classifier_border as border
 from . import ode_classifier_judgement as judgement
-from .sklearn_border import all_or_nothing, require_fitted
+from .sklearn_border import RowEstimator, all_or_nothing, require_fitted
 
 if TYPE_CHECKING:
     pass
@@ -41,7 +41,7 @@ _TABLE, _IMAGES = 32, 64  # widths
 _SHOWN = 300  # rows that the estimator keeps, for pictures
 
 
-class ODEClassifier(ClassifierMixin, BaseEstimator):
+class ODEClassifier(RowEstimator, ClassifierMixin, BaseEstimator):
     """Learns classes of the rows of a table or of images, by an ODE in depth.
 
     ``p(y | x) = softmax(head(h(1)))`` with ``dh/dt = block(t, h)`` and ``h(0) = stem(x)``. Of a
@@ -268,21 +268,9 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
         with arithmetic(self._predicts()):
             return evaluation.evaluate(self._network(), self._prepared(rows))
 
-    def plot(self, **options: Any) -> Any:
-        """A figure: states of held-out rows at three depths, the training, accuracies."""
-        require_fitted(self)
-        from .. import report
-
-        return report.plot(self, **options)
-
-    def summary(self) -> str:
-        """A few lines in words: what was learned and how good it is."""
-        require_fitted(self)
-        lines = [repr(self), str(self.fit_.status)]
-        if self.held_out_ is not None:
-            lines.append(str(self.held_out_))
-        lines.append(f"{self.parameters_} parameters")
-        return "\n".join([*lines, *self.fit_.status.notes])
+    def _further(self) -> list[str]:
+        held = [] if self.held_out_ is None else [str(self.held_out_)]
+        return [*held, f"{self.parameters_} parameters"]
 
     def save(self, path: Path | str) -> None:
         """One safetensors file: network, scaling, classes."""
@@ -290,6 +278,3 @@ class ODEClassifier(ClassifierMixin, BaseEstimator):
         from .ode_classifier_saving import save
 
         save(self, path)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "fit_")

@@ -12,7 +12,7 @@ from ..classifiers import Augmentation, BodyKind, LinearStem, PaperStem, Stem
 from ..classifiers.bodies import check_tolerance as check_tolerance
 from ..errors import InputError
 from ..fields import activation as check_activation
-from .sklearn_border import require_fitted
+from .sklearn_border import check_finite, require_fitted
 
 if TYPE_CHECKING:
     from .ode_classifier import ODEClassifier
@@ -46,7 +46,7 @@ def training_rows(estimator: ODEClassifier, X: Any, y: Any) -> tuple[np.ndarray,
         estimator, X, y, reset=True, dtype="float64", ensure_all_finite=False,
         ensure_min_samples=2,
     )  # fmt: skip
-    _check_finite(both[0], X)
+    check_finite(both[0], X, "X")
     return both
 
 
@@ -80,7 +80,7 @@ def rows_like(estimator: ODEClassifier, X: Any) -> np.ndarray:
     found = cast(Any, validate_data(
         estimator, X, reset=False, dtype="float64", ensure_all_finite=False
     ))  # fmt: skip
-    _check_finite(found, X)
+    check_finite(found, X, "X")
     return found
 
 
@@ -121,22 +121,6 @@ def images(X: Any) -> np.ndarray:
                 do="leave these images out, or fill them in",
             )  # fmt: skip
     return x
-
-
-def _check_finite(x: np.ndarray, given: Any) -> None:
-    bad = ~np.isfinite(x)
-    if not bad.any():
-        return
-    j = int(np.flatnonzero(bad.any(0))[0])
-    row = int(np.flatnonzero(bad[:, j])[0])
-    columns = getattr(given, "columns", None)
-    name = f"x{j}" if columns is None else str(columns[j])
-    said = "NaN" if np.isnan(x[row, j]) else str(x[row, j])
-    raise InputError(
-        f"X, column {name!r}", expected="finite numbers",
-        got=f"{said} in row {row}, {int(bad[:, j].sum())} in all",
-        do="leave these rows out, or fill them in",
-    )  # fmt: skip
 
 
 def labels(y: Any, rows: int) -> Labels:

@@ -14,11 +14,10 @@ from .. import classifiers
 from ..classifiers import Design, build, evaluation
 from ..devices import arithmetic
 from ..errors import InputError
-from ..records import Fit
 from ..storage import save_model, unflatten
 from .ode_classifier import ODEClassifier
 from .ode_classifier_judgement import HeldOutAccuracy
-from .saving import status_from
+from .saving import fit_from, fit_words
 
 _PARTS = ("body", "stem", "augmentation")
 
@@ -44,8 +43,7 @@ def save(classifier: ODEClassifier, path: Path | str) -> None:
         classes=classifier.classes_.tolist(), classes_type=classifier.classes_.dtype.str,
         bytes=classifier.bytes_, precision=classifier.precision_, rtol=classifier.rtol_,
         held_out=None if held is None else dataclasses.asdict(held),
-        fit={"status": dataclasses.asdict(made.status), "history": list(made.history),
-             "seconds": made.seconds, "steps": made.steps},
+        fit=fit_words(made),
     )  # fmt: skip
 
 
@@ -78,9 +76,7 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
     held, fit = meta["held_out"], meta["fit"]
     made.held_out_ = None if held is None else HeldOutAccuracy(**held)
     made.n_iter_ = fit["steps"]
-    made.fit_ = Fit(
-        made.model_, status_from(fit["status"]), fit["history"], fit["seconds"], fit["steps"]
-    )
+    made.fit_ = fit_from(fit, made.model_)
     return made
 
 

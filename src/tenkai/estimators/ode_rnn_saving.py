@@ -11,7 +11,6 @@ import numpy as np
 
 from ..data import Scaler
 from ..devices import arithmetic
-from ..records import Fit
 from ..sequences.recurrent import build
 from ..sequences.recurrent_evaluation import HeldOutSeries
 from ..sequences.recurrent_rows import Reader
@@ -19,7 +18,7 @@ from ..sequences.units import Units
 from ..storage import save_model, unflatten
 from ..unfold import TABLEAUX
 from .ode_rnn import ODERNN
-from .saving import arrays_of, data_of, description, status_from
+from .saving import arrays_of, data_of, description, fit_from, fit_words
 
 
 def save(rnn: ODERNN, path: Path | str) -> None:
@@ -36,8 +35,7 @@ def save(rnn: ODERNN, path: Path | str) -> None:
                  "every": reader.every},
         classes=None if rnn.classes_ is None else rnn.classes_.tolist(), filled=rnn.filled_,
         held_out=None if rnn.held_out_ is None else dataclasses.asdict(rnn.held_out_),
-        fit={"status": dataclasses.asdict(made.status), "history": list(made.history),
-             "seconds": made.seconds, "steps": made.steps},
+        fit=fit_words(made),
     )  # fmt: skip
 
 
@@ -65,7 +63,5 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
     held, fit = meta["held_out"], meta["fit"]
     rnn.held_out_ = None if held is None else HeldOutSeries(**held)
     rnn.filled_, rnn.seconds_ = meta["filled"], fit["seconds"]
-    rnn.fit_ = Fit(
-        rnn.model_, status_from(fit["status"]), fit["history"], fit["seconds"], fit["steps"]
-    )
+    rnn.fit_ = fit_from(fit, rnn.model_)
     return rnn

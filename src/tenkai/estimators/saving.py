@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..data import Clock, Series, Trajectories
 from ..errors import InputError
-from ..records import Status
+from ..records import Fit, Status
 from ..storage import load_model
 
 
@@ -110,10 +111,19 @@ def _listed(names: tuple[str, ...]) -> str:
     return " or ".join(f"{name}=" for name in names) or "no field"
 
 
-def status_from(words: dict[str, Any]) -> Status:
-    """The status that a file holds."""
-    parts: dict[str, Any] = words | {"notes": tuple(words["notes"])}
-    return Status(**parts)
+def fit_words(fit: Fit) -> dict[str, Any]:
+    """A training as JSON, without its model."""
+    return {
+        "status": dataclasses.asdict(fit.status), "history": list(fit.history),
+        "seconds": fit.seconds, "steps": fit.steps,
+    }  # fmt: skip
+
+
+def fit_from(words: dict[str, Any], model: Any) -> Fit:
+    """The training that a file holds."""
+    told = words["status"]
+    status = Status(**(told | {"notes": tuple(told["notes"])}))
+    return Fit(model, status, words["history"], words["seconds"], words["steps"])
 
 
 def arrays_of(series: Series) -> dict[str, np.ndarray]:

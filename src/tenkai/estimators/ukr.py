@@ -14,11 +14,11 @@ from ..manifolds import evaluation
 from ..manifolds.learning import Recipe, learn
 from ..records import Fit
 from . import ukr_border as border
-from .sklearn_border import all_or_nothing, require_fitted
+from .sklearn_border import RowEstimator, all_or_nothing, require_fitted
 from .ukr_judgement import status_of
 
 
-class UKR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class UKR(RowEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Learns latents of rows, and the surface over them, by kernel regression.
 
     ``f(z) = sum_j k(z, z_j) x_j / sum_j k(z, z_j)``, with latents z_j that minimise
@@ -52,7 +52,8 @@ class UKR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     is near to them but not equal), `error_` (share of the variance that is missed), `bandwidth_`,
     `history_` (pairs of step and latents), `isolated_` (rows that nothing is near to), `apart_`
     (inducing latents against all rows), `fit_` (status, history of the error), `model_` (a
-    `tenkai.manifolds.Manifold`), `data_` (X).
+    `tenkai.manifolds.Manifold`), `data_` (X). `plot` and `animate` take ``color=``, numbers or
+    labels of the rows.
 
     Source: Meinicke, Klanke, Memisevic and Ritter 2005.
 
@@ -177,27 +178,12 @@ class UKR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         around = np.where(seen, x - self.model_.centre, 0.0) ** 2
         return 1.0 - float(missed.sum() / max(around.sum(), 1e-300))
 
-    def plot(self, **options: Any) -> Any:
-        """A figure: the latents, the learning, of three columns the surface with the rows.
-
-        `color`: numbers or labels of the rows.
-        """
-        require_fitted(self)
-        from .. import report
-
-        return report.plot(self, **options)
-
     def animate(self, path: Path | str, *, color: Any = None) -> Path:
         """Write the learning of the latents as one HTML file that needs nothing else."""
         require_fitted(self)
         from ..report.manifold_animation import animation
 
         return animation(self, path, color=color)
-
-    def summary(self) -> str:
-        """A few lines in words: what was learned and how good it is."""
-        require_fitted(self)
-        return "\n".join([repr(self), str(self.fit_.status), *self.fit_.status.notes])
 
     def save(self, path: Path | str) -> None:
         """One safetensors file: manifold, latents, rows and history."""
@@ -209,9 +195,6 @@ class UKR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self) -> int:
         return self.model_.latents
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "fit_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

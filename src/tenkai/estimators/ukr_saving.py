@@ -10,9 +10,8 @@ import numpy as np
 
 from ..manifolds.learning import Apart, Recipe
 from ..manifolds.manifold import Manifold
-from ..records import Fit
 from ..storage import save_model
-from .saving import status_from
+from .saving import fit_from, fit_words
 from .ukr import UKR
 
 _ARRAYS = ("embedding", "data", "isolated", "trained")
@@ -33,8 +32,7 @@ def save(ukr: UKR, path: Path | str) -> None:
         kernel=ukr.model_.kernel, error=ukr.error_,
         recipe=_plain(dataclasses.asdict(ukr.recipe_) | {"rule": None}),
         apart=None if ukr.apart_ is None else list(ukr.apart_),
-        fit={"status": dataclasses.asdict(made.status), "history": list(made.history),
-             "seconds": made.seconds, "steps": made.steps},
+        fit=fit_words(made),
     )  # fmt: skip
 
 
@@ -66,7 +64,5 @@ def read(path: Path | str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) 
         vars(made)["feature_names_in_"] = np.array(meta["names"], dtype=object)
     fit = meta["fit"]
     made.n_iter_ = fit["steps"]
-    made.fit_ = Fit(
-        made.model_, status_from(fit["status"]), fit["history"], fit["seconds"], fit["steps"]
-    )
+    made.fit_ = fit_from(fit, made.model_)
     return made

@@ -27,7 +27,10 @@ def needed() -> Any:
         return importlib.import_module("onnx")
     except ImportError as error:
         raise InputError(
-            "export to ONNX", expected="the package onnx", got="none", do="pip install tenkai[onnx]"
+            "export to ONNX",
+            expected="the package onnx",
+            got="none",
+            do="run: pip install tenkai[onnx]",
         ) from error
 
 

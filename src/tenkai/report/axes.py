@@ -10,7 +10,7 @@ import numpy as np
 
 from ..records import Fit, Forecast, HeldOut, Path
 from .fonts import lettering
-from .palette import FLOW, INK, QUIET, RULE, colour
+from .palette import AHEAD, FLOW, INK, LEARNED, QUIET, RULE, colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,6 +128,17 @@ def _(fit: Fit, *, ax: Axes | None = None) -> Axes:
                 )
         ax.set_yscale("log", nonpositive="mask")
         return dress(ax, title="Loss by stage (dashed: validation)", x="step", y="loss")
+
+
+def batches_and_others(ax: Axes, fit: Fit, others: str) -> None:
+    """The loss of batches and of rows that did not train, over the steps, on a log scale."""
+    rows = running(fit)
+    steps = [r["total"] for r in rows]
+    ax.plot(steps, [number(r, "loss") for r in rows], color=LEARNED, label="batches")
+    held = [number(r, "validation") for r in rows]
+    if np.isfinite(held).any():
+        ax.plot(steps, held, color=AHEAD, label=others)
+    ax.set_yscale("log", nonpositive="mask")
 
 
 def running(fit: Fit) -> list[dict[str, Any]]:

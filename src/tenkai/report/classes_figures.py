@@ -8,11 +8,10 @@ from html import escape
 
 import numpy as np
 
-from .axes import number, running
 from .classes_findings import ClassFindings, Depths, Mistake, shade
-from .palette import AHEAD, LEARNED, faint
+from .palette import LEARNED, faint
 from .series_tiles import Panel, tiled
-from .traces import Figure, axis_of, curve, dots_at, framed
+from .traces import Figure, axis_of, curve, dots_at, framed, losses
 
 _SIDE = 72  # pixels of the page that a mistake is wide
 _DECADE = 10.0  # losses that fall further are drawn on a log scale
@@ -54,14 +53,9 @@ def by_tolerance(f: ClassFindings, key: str, title: str) -> Figure:
 
 def training(f: ClassFindings) -> Figure | None:
     """The cross-entropy of batches and of held-out rows; None without a curve."""
-    rows = running(f.fit)
-    if len(rows) < 3:
+    traces = losses(f.fit, "held-out rows")
+    if not traces:
         return None
-    at = [r["total"] for r in rows]
-    traces = [curve(at, np.array([number(r, "loss") for r in rows]), LEARNED, "batches")]
-    held = np.array([number(r, "validation") for r in rows])
-    if np.isfinite(held).any():
-        traces.append(curve(at, held, AHEAD, "held-out rows", line={"dash": "dot"}))
     known = np.concatenate([t["y"] for t in traces])
     known = known[np.isfinite(known)]
     wide = len(known) and known.min() > 0 and known.max() > _DECADE * known.min()

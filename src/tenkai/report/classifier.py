@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from .axes import dress, new_figure, number, plot, running
+from .axes import batches_and_others, dress, new_figure, plot
 from .classes_findings import shade, shown_of
 from .fonts import lettering
-from .palette import AHEAD, INK, LEARNED, colour
+from .palette import INK, LEARNED, colour
 from .series_panels import plain
 
 if TYPE_CHECKING:
@@ -81,13 +81,7 @@ def _flattened(h: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 def training(ax: Axes, classifier: Any) -> Axes:
     """Cross-entropy of batches and of held-out rows over the steps."""
-    rows = running(classifier.fit_)
-    steps = [r["total"] for r in rows]
-    ax.plot(steps, [number(r, "loss") for r in rows], color=LEARNED, label="batches")
-    held = [number(r, "validation") for r in rows]
-    if np.isfinite(held).any():
-        ax.plot(steps, held, color=AHEAD, label="held-out rows")
-    ax.set_yscale("log", nonpositive="mask")
+    batches_and_others(ax, classifier.fit_, "held-out rows")
     return dress(ax, title="Cross-entropy", x="step", y="nats per row")
 
 

@@ -11,7 +11,8 @@ from .axes import number, running
 from .density_findings import SHOWN, DensityFindings
 from .density_verdict import cost, nature, quality, repeated
 from .diagram import draw
-from .flow_animation import moving, script
+from .flow_animation import moving
+from .moving import script
 from .palette import FLOW
 from .parts import Page, bars, capital, opening, plots, section, settings, table
 from .sections import sections

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +12,12 @@ import numpy as np
 from ..errors import InputError
 from ..storage import write_atomic
 from .classes_findings import shade
-from .flow_animation import canvas, drawing, framing, standing_alone
 from .manifold_findings import Shades, Unfolding, drawn_rows, shades_of
+from .moving import Motion, framing, player, script, standing_alone
 from .palette import LEARNED
 
 _MILLISECONDS = 5000
 _SCALE = 32  # colours of a scale
-_STYLE = """
-.learning { position: relative; max-width: 42rem; margin: .5rem 0; }
-.learning svg { display: block; width: 100%; height: auto; }
-.learning canvas { position: absolute; pointer-events: none; }
-.learning .controls { display: flex; gap: .75rem; align-items: center; padding: .25rem 0 0; }
-.learning button { min-width: 5rem; padding: .3rem .8rem; font: inherit; cursor: pointer; }
-.learning input { flex: 1; min-width: 6rem; }
-.learning output { min-width: 6rem; font-variant-numeric: tabular-nums; }
-"""
 
 
 def animation(found: Unfolding, path: str | Path, *, color: Any = None) -> Path:
@@ -57,12 +45,6 @@ def animation(found: Unfolding, path: str | Path, *, color: Any = None) -> Path:
     return path
 
 
-def script() -> str:
-    """What moves every picture of a page; once, behind them."""
-    code = files("tenkai.report").joinpath("manifold_animation.js").read_text(encoding="utf-8")
-    return f"<style>{_STYLE}</style><script>{code}</script>"
-
-
 def moving(
     history: Sequence[tuple[int, np.ndarray]], shades: Shades, names: tuple[str, str],
     *, play: bool = False,
@@ -73,25 +55,15 @@ def moving(
     low, high = known.min(0), known.max(0)
     more = 0.03 * np.where(high > low, high - low, 1.0)
     low, high = low - more, high + more
-    whole = np.round(np.nan_to_num((places - low) / (high - low)) * 65535).astype("<u2")
     palette, index = _painted(shades, places.shape[1])
-    told = {
-        "points": base64.b64encode(whole.tobytes()).decode("ascii"),
-        "steps": [int(step) for step, _ in history],
-        "palette": palette,
-        "colours": index.tolist(),
-        "milliseconds": _MILLISECONDS,
-        "play": play,
-    }
-    label = escape("latents moving from the start of the training to its end")
-    return (
-        f'<div class="learning"><div style="position:relative">'
-        f"{drawing(framing((low, high), names))}{canvas(label)}</div>"
-        '<div class="controls"><button type="button">Play</button>'
-        '<input type="range" min="0" max="1000" value="1000" aria-label="share of the training">'
-        "<output></output></div>"
-        f'<script type="application/json">{json.dumps(told)}</script>{_legend(shades)}</div>'
-    )
+    steps = [step for step, _ in history]
+    scaled = (places - low) / (high - low)
+    motion = Motion(scaled, steps, "step ", "", palette, index, _MILLISECONDS)
+    return player(
+        motion, framing((low, high), names),
+        "latents moving from the start of the training to its end", "share of the training",
+        play=play, below=_legend(shades),
+    )  # fmt: skip
 
 
 def _painted(shades: Shades, count: int) -> tuple[list[str], np.ndarray]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .axes import number, running
-from .manifold_animation import moving, script
+from .manifold_animation import moving
 from .manifold_findings import ManifoldFindings, Shades
 from .manifold_verdict import apart_of, error_of, isolated_of
+from .moving import script
 from .palette import INK, LEARNED, QUIET, faint
 from .parts import Page, bars, opening, plots, section, settings
 from .sections import sections

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .axes import axes_or_new, band, dress, new_figure, number, plot, running
+from .axes import axes_or_new, band, batches_and_others, dress, new_figure, plot
 from .fonts import lettering
-from .palette import AHEAD, INK, LEARNED, QUIET, colour
+from .palette import INK, LEARNED, QUIET, colour
 from .regression_findings import Curve, Regressing, Rows, columns_of, curve_of, rows_of
 from .series_panels import plain
 
@@ -86,11 +86,5 @@ def residuals(ax: Axes | None, rows: Rows, names: tuple[str, ...]) -> Axes:
 def training(ax: Axes | None, regressor: Any) -> Axes:
     """The squared error of batches and of rows that did not train."""
     ax = axes_or_new(ax)
-    rows = running(regressor.fit_)
-    steps = [r["total"] for r in rows]
-    ax.plot(steps, [number(r, "loss") for r in rows], color=LEARNED, label="batches")
-    held = [number(r, "validation") for r in rows]
-    if np.isfinite(held).any():
-        ax.plot(steps, held, color=AHEAD, label="did not train")
-    ax.set_yscale("log", nonpositive="mask")
+    batches_and_others(ax, regressor.fit_, "did not train")
     return dress(ax, title="Squared error (standardised)", x="step")

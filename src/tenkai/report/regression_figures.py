@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .axes import number, running
-from .palette import AHEAD, INK, LEARNED, QUIET, colour, faint
+from .palette import INK, LEARNED, QUIET, colour, faint
 from .regression_findings import Curve, Effect, RegressionFindings, Rows
-from .traces import DECADE, Figure, axis_of, between, curve, dots_at, framed
+from .traces import DECADE, Figure, axis_of, between, curve, dots_at, framed, losses
 
 
 def fitted(c: Curve, rows: Rows, target: int, x: str, y: str) -> Figure:
@@ -67,14 +66,9 @@ def effect(e: Effect, names: tuple[str, ...], span: tuple[float, float] | None) 
 
 def training(f: RegressionFindings) -> Figure | None:
     """The squared error of batches and of rows that did not train; None without a curve."""
-    rows = running(f.fit)
-    if len(rows) < 3:
+    traces = losses(f.fit, "did not train")
+    if not traces:
         return None
-    at = [r["total"] for r in rows]
-    traces = [curve(at, np.array([number(r, "loss") for r in rows]), LEARNED, "batches")]
-    held = np.array([number(r, "validation") for r in rows])
-    if np.isfinite(held).any():
-        traces.append(curve(at, held, AHEAD, "did not train", line={"dash": "dot"}))
     y = axis_of("squared error (standardised)", type="log", exponentformat="power", dtick=DECADE)
     decades = np.concatenate([t["y"] for t in traces])
     decades = decades[np.isfinite(decades) & (decades > 0)]

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..records import Fit
+from .axes import number, running
 from .fonts import PAGE_FAMILY
-from .palette import INK, QUIET, RULE, faint
+from .palette import AHEAD, INK, LEARNED, QUIET, RULE, faint
 
 Figure = dict[str, Any]
 HEIGHT = 300
@@ -52,6 +54,19 @@ def curve(x: Any, y: Any, shade: str, name: str = "", **more: Any) -> dict[str, 
     line = {"color": shade, "width": 2} | more.pop("line", {})
     shown = {"name": escape(name), "showlegend": bool(name)}
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "line": line} | shown | more
+
+
+def losses(fit: Fit, others: str) -> list[dict[str, Any]]:
+    """Lines of the loss of batches and of rows that did not train; none of a short training."""
+    rows = running(fit)
+    if len(rows) < 3:
+        return []
+    at = [r["total"] for r in rows]
+    made = [curve(at, np.array([number(r, "loss") for r in rows]), LEARNED, "batches")]
+    held = np.array([number(r, "validation") for r in rows])
+    if np.isfinite(held).any():
+        made.append(curve(at, held, AHEAD, others, line={"dash": "dot"}))
+    return made
 
 
 def dots_at(x: Any, y: Any, shade: str, name: str = "", size: float = 5) -> dict[str, Any]:
